@@ -1,0 +1,84 @@
+"""An edge-side, offline-first sync agent: selling never waits for head office, and no sale is lost or counted twice.
+
+The floors, each importing only from those below it:
+
+    cli/           edge-agent: parse, call one function, print
+    agent.py       EdgeAgent, what a POS embeds: the only place that builds and wires parts
+    catalog.py  status.py  setup.py  loop.py     what the agent offers, one noun a file
+    sync/          the use cases: push, pull, and the cycle that runs them
+    storage/       the only folder that speaks SQL: journal.db (precious), catalog.db (can be pulled again)
+    head_office/   the only folder that speaks HTTP
+    settings.py  clock.py
+    domain/        pure values and rules
+    errors.py      every error, by what to do about it
+
+Nothing happens on import; heavy parts load when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edge_agent.agent import EdgeAgent, Event, Sale, Usage
+    from edge_agent.domain.sale import Item, OneOff, Payment, PriceOverride
+    from edge_agent.errors import (
+        AlreadyRunning,
+        ContractBroken,
+        EdgeAgentError,
+        InvalidSale,
+        InvalidSettings,
+        NotSignedIn,
+        Refused,
+        StoreBroken,
+        Unreachable,
+    )
+
+_HOMES = {
+    "agent": ("EdgeAgent", "Event", "Sale", "Usage"),
+    "domain.sale": ("Item", "OneOff", "Payment", "PriceOverride"),
+    "errors": (
+        "AlreadyRunning",
+        "ContractBroken",
+        "EdgeAgentError",
+        "InvalidSale",
+        "InvalidSettings",
+        "NotSignedIn",
+        "Refused",
+        "StoreBroken",
+        "Unreachable",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AlreadyRunning",
+    "ContractBroken",
+    "EdgeAgent",
+    "EdgeAgentError",
+    "Event",
+    "InvalidSale",
+    "InvalidSettings",
+    "Item",
+    "NotSignedIn",
+    "OneOff",
+    "Payment",
+    "PriceOverride",
+    "Refused",
+    "Sale",
+    "StoreBroken",
+    "Unreachable",
+    "Usage",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'edge_agent' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"edge_agent.{module}"), name)

@@ -1,0 +1,1 @@
+"""Pure values and rules: no SQL, HTTP, files, clock or dice. Values in, values out."""

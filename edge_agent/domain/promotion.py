@@ -1,0 +1,200 @@
+"""Promotions: the compiled and the older flat form read as one, and when one is active (contract, section 4).
+
+Evaluating promotions into prices is the POS's work, not ours: ``fields`` hands over the whole definition.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+_END_OF_DAY = (dt.time(23, 59), dt.time(23, 59, 59))
+_FLAT_TYPES = {
+    "percentage": "percent_discount",
+    "percent": "percent_discount",
+    "percent_discount": "percent_discount",
+    "fixed": "amount_discount",
+    "fixed_amount": "amount_discount",
+    "amount": "amount_discount",
+    "amount_discount": "amount_discount",
+}
+
+
+class PromotionError(ValueError):
+    """Why a promotion can't be used, in plain words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """When a promotion applies. Open ends are None; ``days`` holds 0 = Monday … 6 = Sunday, empty for every day."""
+
+    start_date: dt.date | None = None
+    end_date: dt.date | None = None
+    time_start: dt.time | None = None
+    time_end: dt.time | None = None
+    days: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class DateRange:
+    """A promotion's dates as ISO text, for the store's index."""
+
+    start_date: str | None
+    end_date: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A promotion of the catalogue; ``fields`` is the row as head office sent it."""
+
+    id: str
+    code: str | None
+    name: str
+    promo_type: str | None
+    is_active: bool
+    validity: Validity
+    fields: dict[str, Any]
+
+
+def _date(value: object, name: str) -> dt.date | None:
+    if value in (None, ""):
+        return None
+    try:
+        return dt.date.fromisoformat(str(value)[:10])
+    except ValueError:
+        raise PromotionError(f"{name} is not a date: {value!r}") from None
+
+
+def _time(value: object, name: str) -> dt.time | None:
+    if value in (None, ""):
+        return None
+    try:
+        return dt.time.fromisoformat(str(value)).replace(tzinfo=None)
+    except ValueError:
+        raise PromotionError(f"{name} is not a time: {value!r}") from None
+
+
+def _days(value: object, *, first: int) -> frozenset[int]:
+    if value in (None, "", []):
+        return frozenset()
+    if not isinstance(value, list) or not all(type(day) is int and first <= day <= first + 6 for day in value):
+        raise PromotionError(f"days_of_week is not a list of days {first} to {first + 6}: {value!r}")
+    return frozenset(day - first for day in value)
+
+
+def _object(row: dict[str, Any], key: str) -> dict[str, Any]:
+    value = row.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise PromotionError(f"{key} is not an object")
+    return value
+
+
+def read_validity(row: dict[str, Any]) -> Validity:
+    """When a promotion of either form applies.
+
+    Raises:
+        PromotionError: a date, time or day that can't be read, or dates that end before they begin.
+    """
+    if "validity" in row or "discount_type" not in row:
+        dates = _object(row, "validity")
+        hours, first = dates, 0
+    else:  # the older flat form counts days 1–7 from Monday
+        dates, hours, first = row, _object(row, "time_rules"), 1
+    validity = Validity(
+        start_date=_date(dates.get("start_date"), "start_date"),
+        end_date=_date(dates.get("end_date"), "end_date"),
+        time_start=_time(hours.get("time_start"), "time_start"),
+        time_end=_time(hours.get("time_end"), "time_end"),
+        days=_days(hours.get("days_of_week"), first=first),
+    )
+    if validity.start_date and validity.end_date and validity.end_date < validity.start_date:
+        raise PromotionError("end_date is before start_date")
+    return validity
+
+
+def index_of(body: bytes) -> DateRange:
+    """The dates of a promotion's JSON, after checking that it can be used at all.
+
+    Raises:
+        PromotionError: head office's compiler reported an error in ``rules``, or a part is malformed.
+    """
+    row = msgspec.json.decode(body)
+    rules = _object(row, "rules")
+    if rules.get("error"):
+        raise PromotionError(f"head office could not compile it: {str(rules['error'])[:200]}")
+    _object(row, "scope")
+    _object(row, "targeting")
+    _object(row, "limits")
+    validity = read_validity(row)
+    return DateRange(
+        validity.start_date.isoformat() if validity.start_date else None,
+        validity.end_date.isoformat() if validity.end_date else None,
+    )
+
+
+def read_promotion(body: bytes) -> Promotion:
+    """A stored promotion's JSON as a value."""
+    row = msgspec.json.decode(body)
+    promo_type = row.get("promo_type")
+    if promo_type is None and "discount_type" in row:
+        promo_type = _FLAT_TYPES.get(str(row["discount_type"]).lower(), str(row["discount_type"]))
+    return Promotion(
+        id=row["id"],
+        code=row.get("code"),
+        name=row["name"],
+        promo_type=promo_type,
+        is_active=row.get("is_active", True),
+        validity=read_validity(row),
+        fields=row,
+    )
+
+
+def _runs_until(end: dt.time) -> dt.time:
+    """23:59 and 23:59:59 mean the end of the day; any other end is the first moment that is outside."""
+    return dt.time.max if end in _END_OF_DAY else end
+
+
+def _in_hours(local: dt.datetime, day_start: dt.time, validity: Validity) -> dt.date | None:
+    """The date whose hours a moment belongs to, or None when it is outside the hours."""
+    day = local.date() if local.time() >= day_start else local.date() - dt.timedelta(days=1)
+    start, end = validity.time_start or dt.time(0), validity.time_end
+    now = local.time()
+    if end is None or end == dt.time(0):
+        end = dt.time.max
+    end = _runs_until(end)
+    if start == end:
+        return day
+    if start < end:
+        return day if start <= now and (now < end or end == dt.time.max) else None
+    if now >= start:
+        # Hours over midnight belong to the day they begin on.
+        return day
+    return local.date() - dt.timedelta(days=1) if now < end else None
+
+
+def is_active_at(promotion: Promotion, local: dt.datetime, day_start: dt.time) -> bool:
+    """Whether a promotion applies at a moment.
+
+    Args:
+        promotion: the promotion.
+        local: the moment in the store's time zone.
+        day_start: when the store's business day begins; before it, it is still the day before.
+
+    Dates and weekdays are those of the business day. Hours over midnight (22:00 to 02:00) belong to the day they
+    begin on. ``time_end`` itself is outside, but 23:59 means to the end of the day.
+    """
+    if not promotion.is_active:
+        return False
+    validity = promotion.validity
+    day = _in_hours(local, day_start, validity)
+    if day is None:
+        return False
+    if validity.days and day.weekday() not in validity.days:
+        return False
+    after_start = validity.start_date is None or validity.start_date <= day
+    return after_start and (validity.end_date is None or day <= validity.end_date)

@@ -1,0 +1,1 @@
+"""The only folder that speaks HTTP: the client's side of the wire contract."""

@@ -1,0 +1,115 @@
+"""Sorts answers that are not a success by what to do about them: by status and route, never by words (traps)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import msgspec
+
+from edge_agent.errors import ContractBroken, CursorLost, EdgeAgentError, NotSignedIn, Refused, Unreachable
+from edge_agent.head_office import wire
+
+_WRONG_PLACE_HINT = "Check url, company_id, brand_id and store_id in settings.toml with head office."
+
+
+def retry_after_s(headers: Mapping[str, str], now: dt.datetime) -> float | None:
+    """``Retry-After`` in seconds, from either of its forms (contract, section 1); None when absent or unreadable.
+
+    A date is taken relative to head office's own ``Date``, so that a wrong device clock does not matter.
+    """
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return float(min(int(text), 86_400))
+    moment = _http_date(text)
+    if moment is None:
+        return None
+    base = _http_date(headers.get("date", "")) or now
+    return min(max(0.0, (moment - base).total_seconds()), 86_400.0)
+
+
+def _http_date(text: str) -> dt.datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def clock_offset_ms(headers: Mapping[str, str], now: dt.datetime) -> int | None:
+    """Head office's clock less the device's, in milliseconds; None without a ``Date``. Exact to about a second."""
+    moment = _http_date(headers.get("date", ""))
+    if moment is None:
+        return None
+    return round((moment - now).total_seconds() * 1000) + 500  # Date is cut to whole seconds
+
+
+def _words(value: Any) -> str:
+    return value[:500] if isinstance(value, str) else ""
+
+
+def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datetime) -> EdgeAgentError:
+    """The error an answer other than 2xx and 304 stands for."""
+    try:
+        said = msgspec.json.decode(body, type=wire.ErrorBody)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        said = None
+    code = _words(said.code) if said else ""
+    words = (_words(said.error) or _words(said.detail)) if said else ""
+    if 300 <= status < 400:
+        return Unreachable(
+            f"head office's address has moved to {headers.get('location', 'somewhere it does not name')[:200]}",
+            reason="redirect",
+            hint="Set url in settings.toml to the new address; the sign-in is never sent along by itself.",
+        )
+    if status == 401:
+        return NotSignedIn(
+            "head office does not accept this device's sign-in",
+            hint="Run edge-agent init again with the device's user name and password. Selling goes on.",
+        )
+    if status == 429 or status >= 500:
+        busy = status in (429, 503)
+        return Unreachable(
+            f"head office is {'busy' if busy else 'out of order'} (HTTP {status}{': ' + words if words else ''})",
+            reason="busy" if busy else "server",
+            retry_after_s=retry_after_s(headers, now),
+        )
+    if said is None:
+        return Unreachable(
+            f"something other than head office answered (HTTP {status})",
+            reason="not_contract" if status != 404 else "route",
+            hint="Check url in settings.toml, and whether the network wants a log-in. Everything is kept meanwhile.",
+        )
+    sentence = words or f"head office refused (HTTP {status})"
+    if status == 410 or code == "INVALID_CURSOR":
+        return CursorLost(sentence, status=status, ho_code=code or "CURSOR_EXPIRED")
+    if status == 404 and not code.endswith("_NOT_FOUND"):
+        return Unreachable("head office does not know this address (HTTP 404)", reason="route", hint=_WRONG_PLACE_HINT)
+    hint = _WRONG_PLACE_HINT if status in (403, 404) else ""
+    return Refused(sentence, status=status, ho_code=code, hint=hint)
+
+
+def as_unreachable(error: httpx.HTTPError) -> Unreachable:
+    """The error a failed exchange stands for; a bad certificate is told apart from a line that is down."""
+    words = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in words or isinstance(error.__cause__, ssl.SSLError):
+        if "not yet valid" in words or "has expired" in words:
+            hint = "Check the date and time of this device; then head office's certificate."
+        else:
+            hint = "Check url in settings.toml; a private certificate goes into ca_file."
+        return Unreachable(f"head office's certificate is not accepted: {words[-150:]}", reason="tls", hint=hint)
+    sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+    if isinstance(error, httpx.TimeoutException):
+        return Unreachable("head office did not answer in time", reason="timeout", sent=sent)
+    return Unreachable("head office can't be reached", reason="network", sent=sent)
+
+
+def broken(message: str) -> ContractBroken:
+    """Head office answered something the contract excludes."""
+    return ContractBroken(message, hint="Tell head office; selling goes on, and the next sync tries again.")

@@ -1,0 +1,211 @@
+"""What the status page and ``edge-agent status`` show: the queue's state in figures, and in plain words (G11)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+
+from edge_agent.domain.calendar import zone
+from edge_agent.storage.catalog import CatalogStore
+from edge_agent.storage.journal import Journal
+from edge_agent.storage.outbox import Counts, LaneState, Outbox
+
+LANE_NAMES = ("pull", "sales", "usages")
+CLOCK_WRONG_MS = 60_000
+
+
+def utc_text(ms: int | None) -> str | None:
+    """Milliseconds since 1970 as ISO 8601 in UTC."""
+    if ms is None:
+        return None
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def build_status(
+    journal: Journal, outbox: Outbox, store: CatalogStore, *, last_contact_ms: int | None, daemon_running: bool
+) -> dict[str, Any]:
+    """The status as ``status --json`` prints it; times are ISO 8601 in UTC.
+
+    Args:
+        journal: the journal.
+        outbox: its outbox.
+        store: the catalogue.
+        last_contact_ms: when head office last answered a cycle, milliseconds since 1970.
+        daemon_running: whether some process holds the sync lock.
+    """
+    facts = store.all_meta()
+    counts = outbox.counts(sales_only=facts.get("profile") == "baseline")
+    lanes = [outbox.lane(name) for name in LANE_NAMES]
+    failing = [lane for lane in lanes if lane.failures]
+    life = journal.life()
+    next_attempts = [lane.next_attempt_ms for lane in failing if lane.next_attempt_ms is not None]
+    return {
+        "schema": 1,
+        "pending": counts.pending,
+        "pending_sales": counts.pending_sales,
+        "pending_usages": counts.pending_usages,
+        "quarantined": counts.quarantined,
+        "held": counts.held,
+        "delivered": counts.delivered,
+        "oldest_pending_at": utc_text(counts.oldest_pending_ms),
+        "last_success_at": utc_text(last_contact_ms),
+        "last_error": _last_error(failing),
+        "next_attempt_at": utc_text(min(next_attempts, default=None)),
+        "head_office": {
+            "reachable": None if last_contact_ms is None and not failing else not _is_down(failing),
+            "epoch": facts.get("epoch"),
+            "profile": facts.get("profile"),
+        },
+        "store": {"name": facts.get("store_name"), "timezone": facts.get("timezone")},
+        "datasets": _datasets(store, facts),
+        "journal": {
+            "id": life.journal_id if life else None,
+            "device_seq": life.last_seq if life else 0,
+            "mode": journal.database.mode,
+        },
+        "clock_offset_ms": int(facts.get("clock_offset_ms", "0")),
+        "daemon_running": daemon_running,
+    }
+
+
+def _is_down(failing: list[LaneState]) -> bool:
+    return any(lane.code == "UNREACHABLE" for lane in failing)
+
+
+def _last_error(failing: list[LaneState]) -> dict[str, Any] | None:
+    if not failing:
+        return None
+    worst = max(failing, key=lambda lane: lane.failing_since_ms or 0)
+    return {
+        "lane": worst.name,
+        "code": worst.code,
+        "message": worst.reason,
+        "since": utc_text(min(lane.failing_since_ms or 0 for lane in failing)),
+        "attempts": worst.failures,
+    }
+
+
+def _datasets(store: CatalogStore, facts: dict[str, str]) -> dict[str, Any]:
+    label = msgspec.json.decode(facts["version"]) if "version" in facts else [None, None, {}]
+    result = {}
+    for name in ("categories", "products", "promotions", "stock"):
+        state = store.state(name)
+        result[name] = {
+            "count": store.count(name),
+            "refused": store.refused_count(name),
+            "version": label[2].get(name, {}).get("version", label[0]) if name != "stock" else None,
+            "synced_at": utc_text(state.synced_ms),
+            "incomplete": state.incomplete,
+            "held_sweep": state.held_rows,
+            "in_snapshot": state.in_snapshot,
+        }
+    return result
+
+
+def age_text(seconds: float) -> str:
+    """A span of time as people say it."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 2 * 86_400:
+        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return f"{seconds // 86_400} days"
+
+
+def _age(text: str, now: dt.datetime) -> str:
+    return age_text((now - dt.datetime.fromisoformat(text)).total_seconds())
+
+
+def _local(text: str, status: dict[str, Any], now: dt.datetime) -> str:
+    tz = zone(status["store"]["timezone"])
+    moment = dt.datetime.fromisoformat(text).astimezone(tz)
+    same_day = moment.date() == now.astimezone(tz).date()
+    return moment.strftime("%H:%M" if same_day else "%d %b %H:%M")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
+    """The status in sentences for a shop's staff, the calming one first."""
+    words = ["Selling works."]
+    pending, held = status["pending"], status["held"]
+    if pending == 0:
+        words.append("Everything is with head office; nothing is waiting.")
+    else:
+        parts = [
+            _plural(status[f"pending_{noun}s"], label)
+            for noun, label in (("sale", "sale"), ("usage", "promotion use"))
+            if status[f"pending_{noun}s"]
+        ]
+        age = _age(status["oldest_pending_at"], now)
+        words.append(f"{' and '.join(parts)} waiting for head office, oldest {age}. They are safe on this device.")
+    if held:
+        words.append(f"{held:,} of them wait for something else to be settled first.")
+    words.append(_line_in_words(status, now))
+    if status["quarantined"]:
+        words.append(
+            f"{_plural(status['quarantined'], 'entry').replace('entrys', 'entries')} refused by head office and set "
+            "aside: see edge-agent outbox list."
+        )
+    words += _catalogue_in_words(status, now)
+    offset = status["clock_offset_ms"]
+    if abs(offset) > CLOCK_WRONG_MS:
+        slow = "slow" if offset > 0 else "fast"
+        words.append(f"This device's clock is {age_text(abs(offset) / 1000)} {slow}: set it right.")
+    return words
+
+
+def _line_in_words(status: dict[str, Any], now: dt.datetime) -> str:
+    error = status["last_error"]
+    if error is None:
+        if status["last_success_at"] is None:
+            return "Head office has not been asked yet."
+        return f"Head office was last reached {_age(status['last_success_at'], now)} ago."
+    next_text = ""
+    if status["next_attempt_at"]:
+        wait_s = (dt.datetime.fromisoformat(status["next_attempt_at"]) - now).total_seconds()
+        next_text = f"; next try in {age_text(wait_s)}" if wait_s > 0 else "; next try with the next sync"
+    since = _local(error["since"], status, now)
+    if error["code"] == "UNREACHABLE":
+        return f"Head office unreachable since {since}{next_text}. ({_sentence(error['message'])})"
+    if error["code"] == "NOT_SIGNED_IN":
+        return f"Head office refuses this device's sign-in since {since}: run edge-agent init again{next_text}."
+    return f"Head office causes trouble since {since}: {error['message']}{next_text}."
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def _catalogue_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
+    datasets = status["datasets"]
+    products = datasets["products"]
+    if products["synced_at"] is None:
+        return ["No prices yet: the first sync brings them."]
+    oldest = min(d["synced_at"] for n, d in datasets.items() if n in ("products", "promotions") and d["synced_at"])
+    words = [
+        f"{_plural(products['count'], 'product')} and {_plural(datasets['promotions']['count'], 'promotion')}, "
+        f"as head office had them at {_local(oldest, status, now)}."
+    ]
+    for name, dataset in datasets.items():
+        if dataset["refused"]:
+            words.append(
+                f"{dataset['refused']:,} rows of {name} from head office are unusable; the last good ones stay in use."
+            )
+        if dataset["incomplete"]:
+            words.append(f"The list of {name} from head office is incomplete: {dataset['incomplete']}.")
+        if dataset["held_sweep"]:
+            words.append(
+                f"Head office's list of {name} lacks {dataset['held_sweep']:,} rows we have; they stay until someone "
+                "says edge-agent sync --accept-sweep."
+            )
+    return words
+
+
+__all__ = ["Counts", "age_text", "build_status", "in_words", "utc_text"]

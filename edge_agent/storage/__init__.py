@@ -1,0 +1,1 @@
+"""The only folder that speaks SQL: journal.db (precious) and catalog.db (can be pulled again)."""

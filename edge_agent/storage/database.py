@@ -1,0 +1,205 @@
+"""One SQLite file: opened safely, one connection a thread, immediate transactions, errors in the agent's own words."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_agent.errors import StoreBroken
+from edge_agent.storage import migrate
+from edge_agent.storage.engine import engine_is_too_old, sqlite3, wal_is_safe
+
+BUSY_TIMEOUT_MS = 10_000
+PRIVATE_FILE = 0o600
+GROUP_FILE = 0o660
+
+
+def create_private(path: Path, mode: int = PRIVATE_FILE) -> None:
+    """Create an empty file with its mode set before anything is in it; ``-wal`` and ``-shm`` inherit the mode."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+    except FileExistsError:
+        return
+    os.close(handle)
+    if os.name == "posix":
+        path.chmod(mode)  # the umask may have taken the group's bits away
+
+
+def broken(error: Exception, path: Path) -> StoreBroken:
+    """Translate an SQLite or file error at the wall, by what to do about it."""
+    text = str(error).lower()
+    if "full" in text:
+        return StoreBroken(
+            f"the disk is full: {path.name} can't be written",
+            hint="Free some space on this device now. Nothing already recorded is lost.",
+        )
+    if "locked" in text or "busy" in text:
+        return StoreBroken(
+            f"{path.name} stayed busy for {BUSY_TIMEOUT_MS // 1000} s",
+            hint="Another program holds the store. Try again; if it persists, restart this device.",
+        )
+    if "readonly" in text or "unable to open" in text or isinstance(error, PermissionError):
+        return StoreBroken(
+            f"{path} can't be opened for writing",
+            hint="Check that this user may write the folder, and that the disk is there.",
+        )
+    if "malformed" in text or "not a database" in text or "corrupt" in text:
+        return StoreBroken(
+            f"{path.name} is damaged",
+            hint="Stop selling on this device and call support: the file must be moved aside, not deleted.",
+        )
+    return StoreBroken(f"{path.name} can't be used: {error}", hint="Check the disk, then restart this device.")
+
+
+class Database:
+    """One SQLite file with a connection for each thread.
+
+    Args:
+        path: the file; created when absent.
+        schema: which migrations it follows.
+        synchronous: ``FULL`` for the journal (G1), ``NORMAL`` for what can be pulled again.
+        wal_autocheckpoint_pages: how long SQLite lets the WAL grow before it checkpoints inside a commit.
+        cache_kib: page cache of each connection.
+        group_access: share the file with its group (0660 instead of 0600).
+
+    Raises:
+        StoreBroken: it can't be opened, the engine is too old, or the file belongs to a newer program.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: migrate.SchemaName,
+        *,
+        synchronous: str,
+        wal_autocheckpoint_pages: int = 1_000,
+        cache_kib: int = 2_048,
+        group_access: bool = False,
+    ) -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._autocheckpoint = wal_autocheckpoint_pages
+        self._cache_kib = cache_kib
+        self._local = threading.local()
+        self._connections: list[tuple[threading.Thread, sqlite3.Connection]] = []
+        self._lock = threading.Lock()
+        if engine_is_too_old():
+            raise StoreBroken(
+                f"SQLite {sqlite3.sqlite_version} is too old",
+                hint="Install the package pysqlite3, or a newer Python.",
+            )
+        try:
+            create_private(path, GROUP_FILE if group_access else PRIVATE_FILE)
+            self.mode = self._choose_mode()
+            self.migrated = migrate.migrate(self.connection, path, schema)
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise broken(error, path) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _choose_mode(self) -> str:
+        """WAL on a safe engine; TRUNCATE elsewhere. The mode belongs to the file and is never turned back silently."""
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
+        try:
+            present = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+            is_new = connection.execute("PRAGMA page_count").fetchone()[0] == 0
+            if is_new and wal_is_safe():
+                return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+            if present != "wal":
+                return "truncate"
+            if wal_is_safe():
+                return "wal"
+            try:
+                present = str(connection.execute("PRAGMA journal_mode = TRUNCATE").fetchone()[0])
+            except sqlite3.OperationalError:
+                present = "wal"
+            if present == "wal":
+                raise StoreBroken(
+                    f"{self.path.name} is in use by a program with a newer SQLite",
+                    hint="Stop the other program once, so that the file can be made safe for this one, or install "
+                    "the package pysqlite3 here.",
+                )
+            return "truncate"
+        finally:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        # Autocommit: transactions are begun explicitly, and immediate. Closed from another thread at shutdown.
+        connection = sqlite3.connect(
+            self.path,
+            isolation_level=None,
+            timeout=BUSY_TIMEOUT_MS / 1000,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute(f"PRAGMA cache_size = -{self._cache_kib}")
+        connection.execute("PRAGMA cache_spill = OFF")
+        if self.mode == "wal":
+            connection.execute(f"PRAGMA wal_autocheckpoint = {self._autocheckpoint}")
+        else:
+            connection.execute("PRAGMA journal_mode = TRUNCATE").fetchone()
+        return connection
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._open()
+            with self._lock:
+                self._forget_dead_threads()
+                self._connections.append((threading.current_thread(), connection))
+        return connection
+
+    def _forget_dead_threads(self) -> None:
+        for owner, connection in self._connections:
+            if not owner.is_alive():
+                connection.close()
+        self._connections = [pair for pair in self._connections if pair[0].is_alive()]
+
+    @contextmanager
+    def immediate(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction. It takes the write lock at once, so that it can't fail half-way as "locked".
+
+        Raises:
+            StoreBroken: the file can't be written. Nothing of the transaction is kept, unless the very commit failed:
+                then it may be (an error is no proof of "not stored").
+        """
+        connection = self.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.IntegrityError:
+            raise
+        except (sqlite3.Error, OSError) as error:
+            raise broken(error, self.path) from error
+
+    def checkpoint(self) -> None:
+        """Move the WAL's pages into the file now, without waiting for anyone; a no-op in TRUNCATE mode."""
+        if self.mode == "wal":
+            try:
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except sqlite3.Error as error:
+                raise broken(error, self.path) from error
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        with self._lock:
+            for _, connection in self._connections:
+                connection.close()
+            self._connections.clear()
+        self._local = threading.local()

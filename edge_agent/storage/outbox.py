@@ -1,0 +1,352 @@
+"""The outbox's side of the journal: what is due, what head office said of it, and when to ask again (G3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edge_agent.domain.money import format_money
+from edge_agent.domain.outbox import Event, State, move
+from edge_agent.storage.database import Database
+from edge_agent.storage.engine import sqlite3
+from edge_agent.storage.journal import Journal
+
+Lane = Literal["sales", "usages"]
+LANES: tuple[Lane, ...] = ("sales", "usages")
+SETTLED_PER_TRANSACTION = 50  # a sale never waits longer than for this many rows
+
+_DUE_SALES = """
+SELECT s.entry, s.external_id, s.fingerprint, s.kind, s.unknown_outcomes, b.body
+FROM sales s JOIN sale_bodies b ON b.entry = s.entry
+WHERE s.state = 'pending' AND s.entry > ? AND (s.next_attempt_ms IS NULL OR s.next_attempt_ms <= ?)
+    AND (s.kind = 'sale' OR NOT ?)
+ORDER BY s.entry LIMIT ?"""
+# A usage that names a sale of this journal waits for that sale alone; any other goes its way.
+_DUE_USAGES = """
+SELECT u.entry, u.external_id, u.fingerprint, 'usage', u.unknown_outcomes, u.body
+FROM usages u LEFT JOIN sales s ON s.external_id = u.sale_external_id
+WHERE u.state = 'pending' AND u.entry > ? AND (u.next_attempt_ms IS NULL OR u.next_attempt_ms <= ?)
+    AND (s.state IS NULL OR s.state = 'delivered') AND ? IS NOT NULL
+ORDER BY u.entry LIMIT ?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A pending entry with the frozen bytes that go on the wire."""
+
+    entry: int
+    external_id: str
+    fingerprint: str
+    kind: str
+    unknown_outcomes: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is settled of one entry, on head office's word about that very entry (G3)."""
+
+    entry: int
+    event: Event
+    ho_id: str | None = None
+    code: str | None = None
+    reason: str | None = None
+    warnings: str | None = None
+    next_attempt_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """When a lane may ask again, and why it waits. Times are milliseconds since 1970."""
+
+    name: str
+    failures: int
+    next_attempt_ms: int | None
+    code: str | None
+    reason: str | None
+    failing_since_ms: int | None
+    refusal_code: str | None
+    refusals: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxLine:
+    """An entry as ``outbox list`` shows it."""
+
+    lane: str
+    external_id: str
+    state: str
+    kind: str
+    device_seq: int | None
+    total_amount: str | None
+    recorded_ms: int
+    attempts: int
+    code: str | None
+    reason: str | None
+    first_failed_ms: int | None
+    last_attempt_ms: int | None
+    next_attempt_ms: int | None
+    held_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many entries stand where. ``held`` counts those among the pending that wait for something else."""
+
+    pending: int
+    held: int
+    quarantined: int
+    delivered: int
+    pending_sales: int
+    pending_usages: int
+    oldest_pending_ms: int | None
+
+
+class Outbox:
+    """Delivery of what the journal holds.
+
+    Args:
+        journal: the journal.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._database: Database = journal.database
+        self._note = journal.note
+
+    def due(
+        self, lane: Lane, now_ms: int, *, after: int = 0, count_max: int, bytes_max: int, sales_only: bool = False
+    ) -> list[Entry]:
+        """The next entries to offer, in order.
+
+        Args:
+            lane: which lane.
+            now_ms: milliseconds since 1970; entries with a later next attempt are left out.
+            after: only entries behind this one.
+            count_max: at most so many.
+            bytes_max: at most so many bytes of bodies together; always at least one entry.
+            sales_only: leave refunds and voids out (a baseline head office would count them as sales).
+        """
+        query = _DUE_SALES if lane == "sales" else _DUE_USAGES
+        entries: list[Entry] = []
+        size = 0
+        cursor = self._database.connection.execute(query, (after, now_ms, sales_only, count_max))
+        for row in cursor:
+            entry = Entry(*row)
+            size += len(entry.body) + 1
+            if entries and size > bytes_max:
+                break
+            entries.append(entry)
+        cursor.close()
+        return entries
+
+    def settle(self, lane: Lane, verdicts: Sequence[Verdict], now_ms: int) -> None:
+        """Write verdicts down, at most 50 a transaction. Only pending entries move; a second verdict changes nothing.
+
+        Raises:
+            IllegalMove: an event a pending entry can't have.
+            StoreBroken: the journal can't be written; head office will say ``duplicate`` next time.
+        """
+        for start in range(0, len(verdicts), SETTLED_PER_TRANSACTION):
+            part = verdicts[start : start + SETTLED_PER_TRANSACTION]
+            done = [v for v in part if move(State.PENDING, v.event) is State.DELIVERED]
+            back = [v for v in part if v.event is Event.RETRY]
+            bad = [v for v in part if move(State.PENDING, v.event) is State.QUARANTINED]
+            with self._database.immediate() as connection:
+                connection.executemany(
+                    f"UPDATE {lane} SET state = 'delivered', settled_ms = ?, ho_id = ?, warnings = ?, code = NULL, "
+                    "reason = NULL, next_attempt_ms = NULL WHERE entry = ? AND state = 'pending'",
+                    [(now_ms, v.ho_id, v.warnings, v.entry) for v in done],
+                )
+                connection.executemany(
+                    f"UPDATE {lane} SET attempts = attempts + 1, code = ?, reason = ?, next_attempt_ms = ?, "
+                    "first_failed_ms = coalesce(first_failed_ms, ?), last_attempt_ms = ? "
+                    "WHERE entry = ? AND state = 'pending'",
+                    [(v.code, v.reason, v.next_attempt_ms, now_ms, now_ms, v.entry) for v in back],
+                )
+                connection.executemany(
+                    f"UPDATE {lane} SET state = 'quarantined', attempts = attempts + 1, code = ?, reason = ?, "
+                    "settled_ms = ?, next_attempt_ms = NULL, first_failed_ms = coalesce(first_failed_ms, ?), "
+                    "last_attempt_ms = ? WHERE entry = ? AND state = 'pending'",
+                    [(v.code, v.reason, now_ms, now_ms, now_ms, v.entry) for v in bad],
+                )
+
+    def outcome_unknown(self, lane: Lane, entries: Iterable[Entry], now_ms: int) -> None:
+        """Note that head office may have taken these entries: the answer was lost. They stay pending (G3)."""
+        with self._database.immediate() as connection:
+            connection.executemany(
+                f"UPDATE {lane} SET unknown_outcomes = unknown_outcomes + 1, last_attempt_ms = ? "
+                "WHERE entry = ? AND state = 'pending'",
+                [(now_ms, entry.entry) for entry in entries],
+            )
+
+    def lane(self, name: str) -> LaneState:
+        """A lane's state."""
+        row = self._database.connection.execute(
+            "SELECT name, failures, next_attempt_ms, code, reason, failing_since_ms, refusal_code, refusals "
+            "FROM lanes WHERE name = ?",
+            (name,),
+        ).fetchone()
+        return LaneState(*row)
+
+    def lane_failed(self, name: str, *, code: str, reason: str, next_attempt_ms: int, now_ms: int) -> None:
+        """Pause a lane until a moment, with the reason. Kept in the database: a restart does not forget it."""
+        with self._database.immediate() as connection:
+            connection.execute(
+                "UPDATE lanes SET failures = failures + 1, next_attempt_ms = ?, code = ?, reason = ?, "
+                "failing_since_ms = coalesce(failing_since_ms, ?) WHERE name = ?",
+                (next_attempt_ms, code, reason, now_ms, name),
+            )
+
+    def lane_works(self, name: str) -> None:
+        """Clear a lane's failures; writes only when there are any."""
+        if self.lane(name).failures:
+            with self._database.immediate() as connection:
+                connection.execute(
+                    "UPDATE lanes SET failures = 0, next_attempt_ms = NULL, code = NULL, reason = NULL, "
+                    "failing_since_ms = NULL WHERE name = ?",
+                    (name,),
+                )
+
+    def count_refusals(self, lane: Lane, code: str | None, count: int) -> None:
+        """Remember how many refusals with the same code came in a row; ``code=None`` ends the row."""
+        state = self.lane(lane)
+        if (state.refusal_code, state.refusals) == (code, count):
+            return
+        with self._database.immediate() as connection:
+            connection.execute("UPDATE lanes SET refusal_code = ?, refusals = ? WHERE name = ?", (code, count, lane))
+
+    def put_back(self, lane: Lane, code: str, count: int, now_ms: int) -> int:
+        """Return the last ``count`` entries quarantined with ``code`` to pending: a storm, not bad sales (section 5)."""
+        with self._database.immediate() as connection:
+            cursor = connection.execute(
+                f"UPDATE {lane} SET state = 'pending', settled_ms = NULL WHERE entry IN (SELECT entry FROM {lane} "
+                "WHERE state = 'quarantined' AND code = ? ORDER BY settled_ms DESC, entry DESC LIMIT ?)",
+                (code, count),
+            )
+            self._note(connection, "put back after a storm of refusals", lane, code, now_ms)
+            return cursor.rowcount
+
+    def retry(self, external_ids: Sequence[str] | None, now_ms: int) -> int:
+        """A person's retry: quarantined entries become pending again, and waiting ones due at once.
+
+        Args:
+            external_ids: which entries; None for every quarantined one.
+            now_ms: milliseconds since 1970.
+
+        Returns:
+            How many entries moved from quarantine to pending or were made due.
+        """
+        moved = 0
+        after = move(State.QUARANTINED, Event.RETRIED_BY_PERSON)
+        with self._database.immediate() as connection:
+            for lane in LANES:
+                base = (
+                    f"UPDATE {lane} SET state = ?, next_attempt_ms = NULL, settled_ms = NULL "
+                    "WHERE (state = 'quarantined' OR (state = 'pending' AND next_attempt_ms IS NOT NULL))"
+                )
+                if external_ids is None:
+                    moved += connection.execute(base, (after,)).rowcount
+                else:
+                    for external_id in external_ids:
+                        moved += connection.execute(f"{base} AND external_id = ?", (after, external_id)).rowcount
+            subject = "all" if external_ids is None else ", ".join(external_ids[:20])
+            self._note(connection, "retried by a person", subject, f"{moved} entries", now_ms)
+            connection.execute("UPDATE lanes SET refusal_code = NULL, refusals = 0")
+        return moved
+
+    def counts(self, *, sales_only: bool = False) -> Counts:
+        """How many entries stand where.
+
+        Args:
+            sales_only: True when head office is a baseline one: refunds and voids are then held.
+        """
+        execute = self._database.connection.execute
+
+        def one(query: str, *values: Any) -> Any:
+            return execute(query, values).fetchone()[0]
+
+        pending_sales = one("SELECT count(*) FROM sales WHERE state = 'pending'")
+        pending_usages = one("SELECT count(*) FROM usages WHERE state = 'pending'")
+        bad_sales = one("SELECT count(*) FROM sales WHERE state = 'quarantined'")
+        bad_usages = one("SELECT count(*) FROM usages WHERE state = 'quarantined'")
+        sales = one("SELECT coalesce(sum(last_seq), 0) FROM journals")
+        usages = one("SELECT count(*) FROM usages")
+        held = 0
+        if bad_sales:
+            held += one(
+                "SELECT count(*) FROM sales s JOIN usages u ON u.sale_external_id = s.external_id "
+                "WHERE s.state = 'quarantined' AND u.state = 'pending'"
+            )
+        if sales_only and pending_sales:
+            held += one("SELECT count(*) FROM sales WHERE state = 'pending' AND kind <> 'sale'")
+            held += one(
+                "SELECT count(*) FROM sales s JOIN usages u ON u.sale_external_id = s.external_id "
+                "WHERE s.state = 'pending' AND s.kind <> 'sale' AND u.state = 'pending'"
+            )
+        oldest = [
+            row[0]
+            for lane in LANES
+            if (
+                row := execute(
+                    f"SELECT recorded_ms FROM {lane} WHERE state = 'pending' ORDER BY entry LIMIT 1"
+                ).fetchone()
+            )
+        ]
+        return Counts(
+            pending=pending_sales + pending_usages,
+            held=held,
+            quarantined=bad_sales + bad_usages,
+            delivered=sales + usages - pending_sales - pending_usages - bad_sales - bad_usages,
+            pending_sales=pending_sales,
+            pending_usages=pending_usages,
+            oldest_pending_ms=min(oldest, default=None),
+        )
+
+    def lines(self, *, state: str | None, limit: int, external_id: str | None = None) -> list[OutboxLine]:
+        """Entries as ``outbox list`` shows them, sales first, oldest first.
+
+        Args:
+            state: only this state; None for everything that is not delivered.
+            limit: at most so many.
+            external_id: only this entry, whatever its state.
+        """
+        if external_id is not None:
+            wanted, values = "external_id = ?", [external_id]
+        elif state is None:
+            wanted, values = "state IN ('pending', 'quarantined')", []
+        else:
+            wanted, values = "state = ?", [state]
+        connection = self._database.connection
+        result = [
+            _sale_line(row)
+            for row in connection.execute(
+                "SELECT external_id, state, kind, device_seq, total_minor, exponent, recorded_ms, attempts, code, "
+                f"reason, first_failed_ms, last_attempt_ms, next_attempt_ms FROM sales WHERE {wanted} "
+                "ORDER BY entry LIMIT ?",
+                (*values, limit),
+            )
+        ]
+        wanted = wanted.replace("external_id", "u.external_id").replace("state", "u.state")
+        rows = connection.execute(
+            "SELECT 'usages', u.external_id, u.state, 'usage', NULL, NULL, u.recorded_ms, u.attempts, u.code, u.reason, "
+            "u.first_failed_ms, u.last_attempt_ms, u.next_attempt_ms, "
+            "CASE WHEN u.state = 'pending' AND s.state <> 'delivered' THEN s.external_id END "
+            f"FROM usages u LEFT JOIN sales s ON s.external_id = u.sale_external_id WHERE {wanted} "
+            "ORDER BY u.entry LIMIT ?",
+            (*values, limit - len(result)),
+        )
+        return result + [OutboxLine(*row) for row in rows]
+
+    def usage_body(self, external_id: str) -> bytes | None:
+        """The frozen bytes of a usage; None when this journal does not hold it."""
+        row = self._database.connection.execute(
+            "SELECT body FROM usages WHERE external_id = ?", (external_id,)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+
+def _sale_line(row: sqlite3.Row) -> OutboxLine:
+    external_id, state, kind, device_seq, total, exponent, recorded_ms, *rest = row
+    values = ["sales", external_id, state, kind, device_seq, format_money(total, exponent), recorded_ms, *rest, None]
+    return OutboxLine(*values)

@@ -1,0 +1,280 @@
+"""One cycle: push, ask the version, pull. A failure of one step never hides the result of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from edge_agent.clock import Clock
+from edge_agent.domain.backoff import delay_s
+from edge_agent.domain.catalog import DATASETS
+from edge_agent.errors import EdgeAgentError, NotSignedIn, Unreachable
+from edge_agent.head_office import wire
+from edge_agent.head_office.client import HeadOffice
+from edge_agent.settings import Settings
+from edge_agent.storage.catalog import CatalogStore
+from edge_agent.storage.outbox import LANES, Outbox
+from edge_agent.sync.pull import Pull
+from edge_agent.sync.push import Push
+from edge_agent.sync.report import CycleReport, Progress, no_progress
+
+CLOCK_DRIFT_MS = 2_000  # smaller differences are the second's rounding of HTTP dates
+
+
+@dataclass(slots=True, kw_only=True)
+class Cycle:
+    """One round of syncing.
+
+    Args:
+        ho: head office.
+        outbox: what goes up.
+        store: what comes down.
+        clock: the clock and the dice.
+        settings: the device's settings.
+        journal_id: whose sales the stock figures are asked for.
+        asked: a person asked: whatever the backoff says, ask now.
+        full: take whole snapshots.
+        accept_sweep: allow a snapshot to delete more than half of a dataset, and take held sweeps.
+        push_only: leave the downloads out.
+        progress: told how far each step is.
+        on_event: told what happened, by name and details.
+    """
+
+    ho: HeadOffice
+    outbox: Outbox
+    store: CatalogStore
+    clock: Clock
+    settings: Settings
+    journal_id: str
+    asked: bool = False
+    full: bool = False
+    accept_sweep: bool = False
+    push_only: bool = False
+    progress: Progress = no_progress
+    on_event: Callable[[str, dict[str, str]], None] = lambda _name, _details: None
+    report: CycleReport = field(default_factory=CycleReport)
+    _facts: dict[str, str] = field(default_factory=dict)
+    _pending_facts: dict[str, str | None] = field(default_factory=dict)
+
+    def run(self) -> CycleReport:
+        """Run the cycle. Errors of head office are in the report; only a broken local store raises."""
+        self._facts = self.store.all_meta()
+        self._recall()
+        try:
+            # The first contact tells what head office can do; before it nothing is pushed.
+            version = None if "capabilities" in self._facts else self._ask_version()
+            self._push()
+            if not self.push_only:
+                self._pull(version)
+        except EdgeAgentError as error:
+            self.report.failed("pull" if "capabilities" in self._facts else "version", error)
+            self._pull_failed(error)
+        self._keep()
+        return self.report
+
+    def _recall(self) -> None:
+        """What the last cycles learned of head office."""
+        capabilities = self._facts.get("capabilities")
+        if capabilities is not None:
+            self.ho.capabilities = frozenset(msgspec.json.decode(capabilities, type=list[str]))
+        self.ho.download_method = self._facts.get("download_method", "GET")
+        self.ho.epoch = self._facts.get("epoch")
+        if "clock_offset_ms" in self._facts:
+            self.ho.clock_offset_ms = int(self._facts["clock_offset_ms"])
+
+    # ---- up --------------------------------------------------------------------------------------------------
+
+    def _push(self) -> None:
+        push = Push(
+            self.ho,
+            self.outbox,
+            self.clock,
+            self.settings,
+            asked=self.asked,
+            progress=self.progress,
+            on_settled=lambda lane, entry, verdict: self.on_event(
+                f"{lane[:-1]} {verdict.event}", {"external_id": entry.external_id, "code": verdict.code or ""}
+            ),
+        )
+        self.report.pushed, self.report.pushed_usages = push.sales, push.usages
+        for lane in LANES:
+            try:
+                push.run(lane)
+            except (Unreachable, NotSignedIn) as error:
+                if isinstance(error, NotSignedIn) or error.line_is_down:
+                    raise  # a dead head office gets one probe, not one request a lane
+                self.report.failed(f"push {lane}", error)
+            except EdgeAgentError as error:
+                self.report.failed(f"push {lane}", error)
+
+    # ---- down ------------------------------------------------------------------------------------------------
+
+    def _ask_version(self) -> wire.Version | None:
+        """The version answer, or None when nothing changed. What it says of head office is remembered."""
+        version, etag = self.ho.version(None if self.full else self._facts.get("etag"))
+        if version is None:
+            return None
+        self._facts_of(version)
+        self._pending_facts["etag"] = etag
+        return version
+
+    def _facts_of(self, version: wire.Version) -> None:
+        known_epoch = self._facts.get("epoch")
+        epoch = version.epoch or self.ho.epoch
+        store, settings = version.store, version.settings
+        facts = {
+            "capabilities": msgspec.json.encode(sorted(version.capabilities)).decode(),
+            "profile": version.profile,
+            "store_name": store.name,
+            "store_code": store.code,
+            "timezone": store.timezone or settings.timezone,
+            "day_start": store.day_start,
+            "currency": store.currency,
+            "auto_sync_enabled": "true" if settings.auto_sync_enabled else "false",
+            "sync_interval_hours": f"{settings.sync_interval_hours:g}",
+        }
+        if known_epoch is not None and epoch is not None and epoch != known_epoch:
+            # Head office was restored: cursors are void, rows are kept until a snapshot has come (section 8).
+            self.on_event("head office was restored", {"epoch": epoch})
+            for dataset in (*DATASETS, "stock"):
+                self.store.begin_snapshot(dataset, self.store.state(dataset).scope)
+        self.store.remember(**{key: value for key, value in facts.items() if value is not None})
+        self.store.remember(epoch=epoch)
+        self._facts = self.store.all_meta()
+
+    def _pull(self, version: wire.Version | None) -> None:
+        lane = self.outbox.lane("pull")
+        if not self.asked and lane.next_attempt_ms is not None and lane.next_attempt_ms > self.clock.now_ms():
+            return
+        asked_now = version is None
+        if asked_now:
+            version = self._ask_version()
+        pull = Pull(
+            self.ho,
+            self.store,
+            self.clock,
+            self.settings,
+            self._facts.get("profile", "baseline"),
+            self._facts.get("currency"),
+            accept_sweep=self.accept_sweep,
+            progress=self.progress,
+        )
+        errors_before = len(self.report.errors)
+        if self._catalogue_is_due(version, pull):
+            self._pull_catalogue(version, pull)
+        else:
+            self.report.unchanged = True
+        if self._stock_is_due(pull):
+            self._step("stock", pull)
+        if len(self.report.errors) == errors_before:
+            self.outbox.lane_works("pull")
+
+    def _catalogue_is_due(self, version: wire.Version | None, pull: Pull) -> bool:
+        states = [self.store.state(dataset) for dataset in DATASETS]
+        unfinished = any(s.cursor is None or s.in_snapshot or s.scope != pull.scope() for s in states)
+        if self.full or self.accept_sweep or unfinished:
+            return True
+        if version is not None and self._label(version) != self._facts.get("version"):
+            return True
+        if pull.profile == "native":
+            return False
+        # A baseline version covers promotions alone: pull on schedule whatever it says (section 3).
+        oldest = min((s.synced_ms or 0) for s in states)
+        return self.asked or self.clock.now_ms() - oldest >= self.pull_interval_s() * 1000
+
+    def pull_interval_s(self) -> float:
+        """How often to pull although nothing seems to have changed: settings first, then head office's word."""
+        if self.settings.sync_interval_s:
+            return self.settings.sync_interval_s
+        return float(self._facts.get("sync_interval_hours", "6")) * 3600
+
+    @staticmethod
+    def _label(version: wire.Version) -> str:
+        """What equality of versions is decided by (contract, section 3)."""
+        return msgspec.json.encode([version.version, version.last_updated, version.datasets]).decode()
+
+    def _pull_catalogue(self, version: wire.Version | None, pull: Pull) -> None:
+        snapshot = self.full or self._snapshot_is_asked_for(version)
+        done = True
+        for dataset in DATASETS:
+            if self.accept_sweep:
+                self.store.accept_sweep(dataset)
+            done = self._step(dataset, pull, snapshot=snapshot) and done
+        if version is None or not done:
+            return
+        # The version counts as seen only when everything it stands for is applied (G5).
+        forced = str(version.version) if version.force_update else self._facts.get("forced_version")
+        self.store.remember(
+            version=self._label(version),
+            forced_version=forced,
+            version_number=str(version.version),
+            etag=self._pending_facts.get("etag"),
+        )
+        if any(p.upserts or p.deletes for name, p in self.report.pulled.items() if name != "stock"):
+            self.on_event("catalogue changed", {"version": str(version.version)})
+
+    def _snapshot_is_asked_for(self, version: wire.Version | None) -> bool:
+        if version is None:
+            return False
+        if version.force_update and self._facts.get("forced_version") != str(version.version):
+            return True
+        try:
+            went_back = float(version.version or 0) < float(self._facts.get("version_number", "-inf"))
+        except ValueError:
+            return False
+        if went_back:
+            self.on_event("version went back", {"version": str(version.version)})
+        return went_back
+
+    def _step(self, dataset: str, pull: Pull, *, snapshot: bool = False) -> bool:
+        """Pull one dataset; False when it did not finish."""
+        try:
+            if dataset == "stock":
+                self.report.pulled["stock"] = pull.stock(self.journal_id, snapshot=self.full)
+            else:
+                self.report.pulled[dataset] = pull.dataset(dataset, snapshot=snapshot)  # type: ignore[arg-type]
+        except (Unreachable, NotSignedIn):
+            raise
+        except EdgeAgentError as error:
+            self.report.failed(dataset, error)
+            return False
+        return True
+
+    def _stock_is_due(self, pull: Pull) -> bool:
+        if wire.STOCK not in self.ho.capabilities:
+            return False
+        state = self.store.state("stock")
+        if self.full or state.cursor is None or state.in_snapshot or not self.report.unchanged:
+            return True
+        if self.report.pushed.created or self.report.pushed.duplicate or self.report.pushed.rejected:
+            return True
+        if state.scope != f"{pull.scope()}#{self.journal_id}":
+            return True
+        age_ms = self.clock.now_ms() - (state.synced_ms or 0)
+        return not 0 <= age_ms < self.settings.stock_interval_s * 1000
+
+    # ---- afterwards ------------------------------------------------------------------------------------------
+
+    def _pull_failed(self, error: EdgeAgentError) -> None:
+        now = self.clock.now_ms()
+        failures = self.outbox.lane("pull").failures + 1
+        wait_s = delay_s(failures, self.clock.dice(), retry_after_s=getattr(error, "retry_after_s", None))
+        self.outbox.lane_failed(
+            "pull", code=error.code, reason=error.message, next_attempt_ms=now + int(wait_s * 1000), now_ms=now
+        )
+
+    def _keep(self) -> None:
+        """Remember what this cycle learned; an unchanged cycle writes nothing."""
+        facts: dict[str, str | None] = {}
+        if self.ho.download_method != self._facts.get("download_method", "GET"):
+            facts["download_method"] = self.ho.download_method
+        offset = self.ho.clock_offset_ms
+        known = int(self._facts.get("clock_offset_ms", "0"))
+        if offset is not None and abs(offset - known) > CLOCK_DRIFT_MS:
+            facts["clock_offset_ms"] = str(offset if abs(offset) > CLOCK_DRIFT_MS else 0)
+        if facts:
+            self.store.remember(**facts)
+        if self.report.did_something:
+            self.store.keep_run(self.report.as_json(), self.clock.now_ms())

@@ -1,0 +1,86 @@
+"""What a cycle did, as the door that called it prints or logs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edge_agent.errors import EdgeAgentError
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a step's name, how much of it is done, and of how much (None while unknown)."""
+
+
+def no_progress(step: str, done: int, total: int | None) -> None:
+    """Shows nothing."""
+
+
+@dataclass(slots=True)
+class Pushed:
+    """Verdicts of head office on what was offered."""
+
+    created: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    retry: int = 0
+
+
+@dataclass(slots=True)
+class Pulled:
+    """What a download brought."""
+
+    upserts: int = 0
+    deletes: int = 0
+    refused: int = 0
+    pages: int = 0
+    snapshot: bool = False
+    held: int = 0
+
+
+@dataclass(slots=True)
+class StepError:
+    """Why a step did not finish."""
+
+    step: str
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(slots=True)
+class CycleReport:
+    """One cycle: nothing of one step hides the result of another."""
+
+    pushed: Pushed = field(default_factory=Pushed)
+    pushed_usages: Pushed = field(default_factory=Pushed)
+    pulled: dict[str, Pulled] = field(default_factory=dict)
+    unchanged: bool = False
+    errors: list[StepError] = field(default_factory=list)
+    causes: list[EdgeAgentError] = field(default_factory=list)
+
+    def failed(self, step: str, error: EdgeAgentError) -> None:
+        """Note why a step did not finish; the same cause twice is one line."""
+        line = StepError(step, error.code, error.message, error.hint)
+        if not any(other.message == line.message for other in self.errors):
+            self.errors.append(line)
+        self.causes.append(error)
+
+    @property
+    def did_something(self) -> bool:
+        """Whether anything was moved in either direction."""
+        pushed = [self.pushed, self.pushed_usages]
+        return any(p.created + p.duplicate + p.rejected for p in pushed) or any(
+            pulled.upserts + pulled.deletes + pulled.refused + pulled.held for pulled in self.pulled.values()
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as ``sync --json`` prints it."""
+        return {
+            "schema": 1,
+            "pushed": {**asdict(self.pushed), "usages": asdict(self.pushed_usages)},
+            "pulled": {name: asdict(pulled) for name, pulled in self.pulled.items()},
+            "unchanged": self.unchanged,
+            "verified": None,
+            "errors": [asdict(error) for error in self.errors],
+        }

@@ -1,0 +1,49 @@
+"""`ho-stub`: run a head office on this machine."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+main = typer.Typer(name="ho-stub", help="A head office to try the edge agent against.", no_args_is_help=True)
+
+
+@main.callback()
+def _commands() -> None:
+    """Keeps `run` a command of its own while it is the only one."""
+
+
+@main.command()
+def run(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 8700,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    db: Annotated[str, typer.Option(help="database file; it keeps sales and changes between runs")] = ":memory:",
+    profile: Annotated[Literal["native", "baseline"], typer.Option(help="what head office offers")] = "native",
+    data: Annotated[
+        str | None, typer.Option(help="'sample', a folder in the sample's layout, or a JSON file (ho_stub/seed.py)")
+    ] = None,
+) -> None:
+    """Serve until Ctrl-C. The lines printed first can be pasted into `edge-agent init`."""
+    import uvicorn
+
+    from ho_stub.app import create_app, listen
+    from ho_stub.seed import SeedError
+    from ho_stub.world import World
+
+    try:
+        world = World(db if db == ":memory:" else Path(db), data, profile)
+        listener = listen(host, port)
+    except (SeedError, OSError) as exc:
+        typer.secho(str(exc), err=True, fg="red")
+        raise typer.Exit(1) from exc
+    port = listener.getsockname()[1]
+    device = world.device
+    typer.echo(f"Head office ({profile}): http://{host}:{port}  API: http://{host}:{port}/docs")
+    typer.echo(f"Account: {device['username']} / {device['password']}")
+    typer.echo(f"Static key: {world.accounts.static_key(device['username'])}\n")
+    typer.echo(
+        f"edge-agent init --url http://{host}:{port} --username {device['username']} --company {world.company_id} "
+        f"--brand {device['brand_id']} --store {device['store_id']} --device {device['username']}"
+    )
+    uvicorn.Server(uvicorn.Config(create_app(world), log_level="info", lifespan="off", ws="none")).run([listener])
+    world.close()

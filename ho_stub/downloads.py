@@ -1,0 +1,271 @@
+"""What devices fetch: version, categories, products, promotions, stock, digest (contract sections 3, 4 and 6)."""
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from fastapi import APIRouter, Query, Response, Security
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, Field
+
+from ho_stub.call import Call, Caller
+from ho_stub.cursor import Cursor, Scope, read_cursor
+from ho_stub.errors import bad_request
+from ho_stub.rows import DATASETS, micros, utc_now
+from ho_stub.sale import is_id
+from ho_stub.world import CAPABILITIES, STORE_FIELDS, baseline_row
+
+LIMIT_DEFAULT = 1_000
+LIMIT_MAX = 5_000
+LEAVES_MAX = 256
+
+signed_in = Security(HTTPBearer(auto_error=False, description="`Bearer <access>`, or `Token <static key>`"))
+router = APIRouter(prefix="/api/v1/sync", tags=["downloads"], dependencies=[signed_in])
+native_router = APIRouter(prefix="/api/v1/sync", tags=["downloads"], dependencies=[signed_in])
+
+
+class DownloadQuery(BaseModel):
+    """Parameters of a download; all text here, so that a malformed one gets the contract's own error."""
+
+    company_id: str | None = Field(None, description="UUID; required")
+    brand_id: str | None = Field(None, description="UUID; required for products, else a filter")
+    store_id: str | None = Field(None, description="UUID; required for promotions")
+    cursor: str | None = Field(None, description="the last answer's next_cursor; without it a snapshot")
+    limit: str | None = Field(None, description="rows and tombstones per answer, at most 5000")
+    updated_since: str | None = Field(None, description="baseline delta: rows with updated_at >= this")
+    leaves: str | None = Field(None, description="leaf numbers, comma-separated: all rows of these (section 6)")
+    leaves_of: str | None = Field(None, description="how many leaves there are; default 256")
+
+
+Parameters = Annotated[DownloadQuery, Query()]
+
+
+@router.get("/version/", summary="Has anything changed?")
+def version(call: Caller, company_id: str | None = None, store_id: str | None = None) -> Response:
+    """Equality decides. `ETag` covers everything but `server_time`; `If-None-Match` is answered with 304."""
+    if not call.world.native:
+        return _baseline_version(call, company_id, store_id)
+    call.company(company_id)
+    store = call.store(store_id)
+    world = call.world
+    world.settle_day()
+    with world.db.read():
+        body: dict[str, Any] = {
+            "version": world.db.current("change"),
+            "last_updated": world.db.meta("changed_at"),
+            "force_update": bool(world.db.meta("force_update")),
+            "epoch": world.epoch,
+            "capabilities": CAPABILITIES,
+            "datasets": {dataset: _state(call, dataset, store) for dataset in DATASETS},
+            "settings": world.settings() | {"timezone": world.company["timezone"]},
+            "store": _store(store),
+        }
+    etag = f'"{hashlib.sha256(msgspec.json.encode(body)).hexdigest()[:32]}"'
+    asked = call.request.headers.get("if-none-match", "")
+    if asked.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in asked.split(",")]:
+        return Response(status_code=304, headers={"ETag": etag})
+    return call.answer(msgspec.json.encode(body | {"server_time": utc_now()}), headers={"ETag": etag})
+
+
+@router.get("/categories/", summary="Categories: a snapshot, or what changed since a cursor")
+def categories(call: Caller, query: Parameters) -> Response:
+    """Deactivated ones come as upserts with `is_active: false`, deleted ones in `deleted_ids`."""
+    return _download(call, "categories", query)
+
+
+@router.get("/products/", summary="Products of a brand: a snapshot, or what changed since a cursor")
+def products(call: Caller, query: Parameters) -> Response:
+    """A product without `store_id` is for all stores of the brand. One that moved away comes in `deleted_ids`."""
+    return _download(call, "products", query)
+
+
+@router.get("/promotions/", summary="Promotions in the store's window: a snapshot, or what changed since a cursor")
+def promotions(call: Caller, query: Parameters) -> Response:
+    """One that leaves the window, by an edit or because a day passed, comes in `deleted_ids`."""
+    return _download(call, "promotions", query)
+
+
+@native_router.get("/stock/", summary="Stock figures of a store, and which of a journal's sales they contain")
+def stock(
+    call: Caller,
+    store_id: str | None = None,
+    device_id: str = "",
+    journal_id: str = "",
+    cursor: str | None = None,
+    limit: str | None = None,
+) -> Response:
+    """`seen` counts with the last page (`has_more: false`)."""
+    store = call.store(store_id)
+    if journal_id and not is_id(journal_id):
+        raise bad_request("journal_id must be a UUID in lower case.", "INVALID_ID")
+    world = call.world
+    scope = Scope("stock", world.company_id, store_id=store["id"])
+    with world.db.read():
+        start = read_cursor(cursor, world.epoch, scope, world.stock.mark_of) if cursor else None
+        page = world.stock.page(scope, start, _whole("limit", limit, LIMIT_DEFAULT, LIMIT_MAX))
+        seen = world.books.seen_as_of(device_id, journal_id, page.seen_as_of)
+    body = {
+        "stock": page.rows,
+        "deleted_ids": page.deleted_ids,
+        "next_cursor": page.cursor.text(),
+        "has_more": page.has_more,
+        "snapshot": page.snapshot,
+        "seen": seen,
+    }
+    return call.answer(msgspec.json.encode(body))
+
+
+@native_router.get("/digest/", summary="Digest of a dataset, to compare with one's own", tags=["verify"])
+def digest(call: Caller, query: Parameters, dataset: str = "") -> Response:
+    """Leaf = first byte of SHA-256(id), scaled; its value = sum of SHA-256("id:row_version")[:8] modulo 2^64."""
+    if dataset not in DATASETS:
+        raise bad_request(f"dataset must be one of {', '.join(DATASETS)}.")
+    scope, _ = _scope(call, dataset, query)
+    leaves = _whole("leaves", query.leaves, LEAVES_MAX, LEAVES_MAX)
+    with call.world.db.read():
+        count, values = call.world.feed.digest(scope, leaves)
+        cursor = call.world.feed.cursor_at_head(scope).text()
+    return call.answer(msgspec.json.encode({"dataset": dataset, "cursor": cursor, "count": count, "leaves": values}))
+
+
+def _download(call: Call, dataset: str, query: DownloadQuery) -> Response:
+    scope, store = _scope(call, dataset, query)
+    more: dict[str, Any] = {}
+    if dataset == "promotions":
+        settings = call.world.settings()
+        more = {"settings": settings | {"timezone": call.world.company["timezone"]}, "store": _store(store or {})}
+    if not call.world.native:
+        return _baseline_download(call, scope, query, more)
+    if query.leaves is not None:
+        return _leaves(call, scope, query)
+    return _page(call, scope, query, more)
+
+
+def _page(call: Call, scope: Scope, query: DownloadQuery, more: dict[str, Any]) -> Response:
+    """A page by cursor; with `updated_since` and no cursor, everything since then in one answer."""
+    feed = call.world.feed
+    default = (
+        int(str(call.world.settings()["max_promotions_per_sync"])) if scope.dataset == "promotions" else LIMIT_DEFAULT
+    )
+    limit = _whole("limit", query.limit, default, LIMIT_MAX)
+    now = utc_now()
+    if query.updated_since is not None and query.cursor is None:
+        since = _moment(query.updated_since, None)
+        with call.world.db.read():
+            rows = feed.since(scope, since, active_only=False)
+            deleted_ids, cursor = feed.departed_since(scope, since), feed.cursor_at_head(scope)
+        has_more, snapshot, remaining = False, False, len(rows)
+    else:
+        with call.world.db.read():
+            start = _cursor(call, query.cursor, scope)
+            page = feed.page(scope, start, limit)
+        rows, deleted_ids, cursor = page.rows, page.deleted_ids, page.cursor
+        has_more, snapshot, remaining = page.has_more, page.snapshot, page.remaining
+    rest = {
+        "deleted_ids": deleted_ids,
+        "sync_timestamp": now,
+        "total": len(rows),
+        "total_available": remaining,
+        "next_cursor": cursor.text(),
+        "has_more": has_more,
+        "snapshot": snapshot,
+    }
+    return call.answer(_joined(scope.dataset, rows, rest | more))
+
+
+def _leaves(call: Call, scope: Scope, query: DownloadQuery) -> Response:
+    of = _whole("leaves_of", query.leaves_of, LEAVES_MAX, LEAVES_MAX)
+    wanted = (query.leaves or "").split(",")
+    if not all(leaf.isascii() and leaf.isdigit() and int(leaf) < of for leaf in wanted):
+        raise bad_request(f"leaves must be numbers from 0 to {of - 1}, separated by commas.")
+    with call.world.db.read():
+        rows = call.world.feed.leaves(scope, map(int, wanted), of)
+        cursor = call.world.feed.cursor_at_head(scope).text()
+    return call.answer(_joined(scope.dataset, rows, {"cursor": cursor}))
+
+
+def _scope(call: Call, dataset: str, query: DownloadQuery) -> tuple[Scope, dict[str, Any] | None]:
+    """The scope that the parameters name, checked against the account's reach."""
+    call.company(query.company_id)
+    brand_id = call.brand(query.brand_id) if query.brand_id or dataset == "products" else None
+    # A device that names no store is still that store's.
+    store_id = query.store_id or call.account.store_id
+    store = (
+        call.store(query.store_id if dataset == "promotions" else store_id)
+        if store_id or dataset == "promotions"
+        else None
+    )
+    call.world.settle_day()
+    return call.world.scope(dataset, brand_id=brand_id, store_id=store["id"] if store else None), store
+
+
+def _baseline_download(call: Call, scope: Scope, query: DownloadQuery, more: dict[str, Any]) -> Response:
+    """With the baseline's gaps: no tombstones, inactive rows just gone, promotions cut with no way to the rest."""
+    feed = call.world.feed
+    if query.updated_since is None:
+        found = feed.everything(scope, active_only=True)
+    else:
+        since = _moment(query.updated_since, ZoneInfo(call.world.company["timezone"]))
+        found = feed.since(scope, since, active_only=True)
+    available = len(found)
+    if scope.dataset == "promotions":
+        found = found[: int(str(call.world.settings()["max_promotions_per_sync"]))]
+    rows = [baseline_row(scope.dataset, msgspec.json.decode(body, type=dict[str, Any])) for body in found]
+    rest = {"deleted_ids": [], "sync_timestamp": utc_now(), "total": len(rows), "total_available": available}
+    return call.answer(msgspec.json.encode({scope.dataset: rows} | rest | more))
+
+
+def _baseline_version(call: Call, company_id: str | None, store_id: str | None) -> Response:
+    """Promotions only, in whole seconds, back again when the newest is deleted, 0 for a company that isn't there."""
+    _ = call.account
+    if company_id != call.world.company_id and is_id(company_id):
+        return call.answer(b'{"version":0,"last_updated":null,"force_update":false}')
+    call.company(company_id)
+    call.store(store_id)
+    newest = call.world.db.value("SELECT max(updated_us) FROM feed WHERE dataset = 'promotions'")
+    seconds = (newest or 0) // 1_000_000
+    last = datetime.fromtimestamp(seconds, ZoneInfo("UTC")).isoformat().replace("+00:00", "Z") if newest else None
+    return call.answer(msgspec.json.encode({"version": seconds, "last_updated": last, "force_update": False}))
+
+
+def _state(call: Call, dataset: str, store: dict[str, Any]) -> dict[str, int]:
+    scope = call.world.scope(dataset, brand_id=store["brand_id"], store_id=store["id"])
+    return {"version": call.world.feed.head(dataset), "count": call.world.count(scope)}
+
+
+def _store(store: dict[str, Any]) -> dict[str, Any]:
+    return {name: store[name] for name in STORE_FIELDS if name != "brand_id"}
+
+
+def _joined(dataset: str, rows: list[bytes], rest: dict[str, Any]) -> bytes:
+    """The rows' stored JSON, joined: no row is decoded on its way out."""
+    return b'{"' + dataset.encode() + b'":[' + b",".join(rows) + b"]," + msgspec.json.encode(rest)[1:]
+
+
+def _cursor(call: Call, text: str | None, scope: Scope) -> Cursor | None:
+    if not text:
+        return None
+    return read_cursor(text, call.world.epoch, scope, lambda seq: call.world.feed.mark_of(scope.dataset, seq))
+
+
+def _whole(name: str, text: str | None, default: int, most: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most and len(text) < 10):
+        raise bad_request(f"{name} must be a whole number from 1 to {most}.")
+    return int(text)
+
+
+def _moment(text: str, naive_zone: ZoneInfo | None) -> int:
+    """Microseconds of `updated_since`. A baseline head office reads a time without an offset in local time."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise bad_request("updated_since must be an ISO 8601 time.", "INVALID_DATE_FORMAT") from exc
+    if moment.tzinfo is None:
+        if naive_zone is None:
+            raise bad_request("updated_since needs its offset, like Z or +07:00.", "INVALID_DATE_FORMAT")
+        moment = moment.replace(tzinfo=naive_zone)
+    return micros(moment.isoformat())

@@ -1,0 +1,268 @@
+"""The feed of categories, products and promotions: a change sequence in commit order, read by cursor (section 4)."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from ho_stub.cursor import Cursor, Scope
+from ho_stub.database import Database, Row
+from ho_stub.rows import audience, dates, filled, micros, utc_now
+from ho_stub.settings import Settings, in_window
+
+# A row's audience and a departure's are matched in the same way.
+IN_SCOPE = (
+    "(brands = '' OR :brand = '' OR instr(brands, :brand)) AND (stores = '' OR :store = '' OR instr(stores, :store))"
+)
+
+SNAPSHOT = f"""
+SELECT id, body FROM feed WHERE dataset = :dataset AND id > :after AND listed AND {IN_SCOPE} ORDER BY id LIMIT :limit"""
+
+# A departure counts only while the scope doesn't see the row: so no answer names an id twice.
+DELTA = f"""
+SELECT seq, id, body FROM feed WHERE dataset = :dataset AND seq > :seq AND listed AND {IN_SCOPE}
+UNION ALL
+SELECT max(seq), id, NULL FROM departure AS gone WHERE dataset = :dataset AND seq > :seq AND {IN_SCOPE}
+  AND NOT EXISTS (SELECT 1 FROM feed WHERE feed.dataset = gone.dataset AND feed.id = gone.id AND listed AND {IN_SCOPE})
+GROUP BY id ORDER BY 1 LIMIT :limit"""  # noqa: S608 - only constants are put in
+
+INSERT = """
+INSERT OR REPLACE INTO feed (dataset, id, seq, row_version, leaf, updated_us, brands, stores, listed, is_active, starts,
+  ends, sku, is_volatile, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer: rows as JSON bytes, tombstones, where to go on, and how many rows are still to come (these included)."""
+
+    rows: list[bytes]
+    deleted_ids: list[str]
+    cursor: Cursor
+    has_more: bool
+    snapshot: bool
+    remaining: int
+
+
+class Feed:
+    """Reads and writes the three datasets. Writing needs the caller's `db.write()`."""
+
+    def __init__(self, db: Database, company_id: str, epoch: str) -> None:
+        self._db = db
+        self._company_id = company_id
+        self._epoch = epoch[:8]
+        # (cursor, scope) → (head, rows that remain there): counting again for each page would cost more than reading.
+        self._remaining: dict[tuple[str, str], tuple[int, int]] = {}
+
+    # -- writing
+
+    def put(self, dataset: str, row: Mapping[str, Any], settings: Settings, today: date) -> dict[str, Any]:
+        """Insert or replace a row as the feed's newest change; returns it as stored."""
+        self._depart(dataset, str(row["id"]), unless=row, settings=settings, today=today)
+        seq = self._db.next("change")
+        stored = filled(dataset, row, self._company_id, utc_now()) | {"row_version": seq}
+        self._db.run(INSERT, _columns(dataset, stored, settings, today))
+        return stored
+
+    def load(self, dataset: str, rows: Iterable[Mapping[str, Any]], settings: Settings, today: date) -> None:
+        """Insert many new rows, each with a number of its own."""
+        now = utc_now()
+        last = self._db.next("change") - 1
+
+        def columns() -> Iterator[tuple[Any, ...]]:
+            nonlocal last
+            for row in rows:
+                last += 1
+                stored = filled(dataset, row, self._company_id, now) | {"row_version": last}
+                yield _columns(dataset, stored, settings, today)
+
+        self._db.run_many(INSERT, columns())
+        self._db.run("UPDATE counter SET value = ? WHERE name = 'change'", (last,))
+
+    def delete(self, dataset: str, row_id: str) -> None:
+        """Delete a row for good; every scope that had it gets a tombstone."""
+        self._db.next("change")
+        self._depart(dataset, row_id)
+        self._db.run("DELETE FROM feed WHERE dataset = ? AND id = ?", (dataset, row_id))
+
+    def settle_window(self, settings: Settings, today: date) -> None:
+        """Promotions that enter or leave the window because the day or the settings changed move to the feed's end."""
+        found = self._db.rows("SELECT id, is_active, starts, ends, listed FROM feed WHERE dataset = 'promotions'")
+        for row_id, is_active, starts, ends, was in found:
+            listed = _listed(settings, today, bool(is_active), starts, ends)
+            if listed == bool(was):
+                continue
+            seq = self._db.next("change")
+            if was:
+                self._depart("promotions", row_id)
+            self._db.run(
+                "UPDATE feed SET listed = ?, seq = ? WHERE dataset = 'promotions' AND id = ?", (listed, seq, row_id)
+            )
+
+    def _depart(
+        self,
+        dataset: str,
+        row_id: str,
+        unless: Mapping[str, Any] | None = None,
+        settings: Settings | None = None,
+        today: date | None = None,
+    ) -> None:
+        """Note that the row's present audience loses it, unless `unless` goes to the very same."""
+        old = self._db.row("SELECT brands, stores FROM feed WHERE dataset = ? AND id = ? AND listed", (dataset, row_id))
+        if old is None:
+            return
+        if unless is not None and settings is not None and today is not None:
+            stays = dataset != "promotions" or _listed(
+                settings, today, bool(unless.get("is_active", True)), *dates(unless)
+            )
+            if stays and audience(dataset, unless) == tuple(old):
+                return
+        # The number of the change under way: a row's own comes one later, which no scope can tell.
+        seq = self._db.current("change") if unless is None else self._db.next("change")
+        self._db.run("INSERT INTO departure VALUES (?, ?, ?, ?, ?, ?)", (dataset, row_id, seq, micros(utc_now()), *old))
+
+    # -- reading
+
+    def head(self, dataset: str) -> int:
+        """The dataset's last change."""
+        sql = "SELECT max(coalesce((SELECT max(seq) FROM feed WHERE dataset = :d), 0), coalesce((SELECT max(seq) FROM departure WHERE dataset = :d), 0))"
+        return int(self._db.value(sql, {"d": dataset}))
+
+    def cursor_at_head(self, scope: Scope) -> Cursor:
+        """The cursor of a client that has everything."""
+        return self._at(scope, self.head(scope.dataset))
+
+    def mark_of(self, dataset: str, seq: int) -> int | None:
+        """The mark of a number that the dataset has reached."""
+        return self._db.mark("change", seq) if seq <= self.head(dataset) else None
+
+    def _at(self, scope: Scope, seq: int, after: str | None = None) -> Cursor:
+        return Cursor(self._epoch, scope.key, seq, self._db.mark("change", seq), after)
+
+    def page(self, scope: Scope, cursor: Cursor | None, limit: int) -> Page:
+        """The next page: of a snapshot (no cursor, or one from its middle), else of a delta."""
+        with self._db.read():
+            head = self.head(scope.dataset)
+            start = cursor or self._at(scope, head, "")
+            return (
+                self._delta(scope, start, head, limit)
+                if start.after is None
+                else self._snapshot(scope, start, head, limit)
+            )
+
+    def _snapshot(self, scope: Scope, start: Cursor, head: int, limit: int) -> Page:
+        found = self._db.rows(SNAPSHOT, _bound(scope, after=start.after, limit=limit + 1))
+        has_more = len(found) > limit
+        found = found[:limit]
+        # The end of a snapshot goes on as a delta from its beginning.
+        end = self._at(scope, start.seq, found[-1][0] if has_more else None)
+        remaining = self._count_remaining(
+            scope, start, head, f"id > :after AND listed AND {IN_SCOPE}", after=start.after
+        )
+        self._remember(scope, end, head, remaining - len(found), has_more)
+        return Page([body for _, body in found], [], end, has_more, True, remaining)
+
+    def _delta(self, scope: Scope, start: Cursor, head: int, limit: int) -> Page:
+        found = self._db.rows(DELTA, _bound(scope, seq=start.seq, limit=limit + 1))
+        has_more = len(found) > limit
+        found = found[:limit]
+        end = self._at(scope, found[-1][0] if has_more else head)
+        rows = [body for _, _, body in found if body is not None]
+        remaining = self._count_remaining(scope, start, head, f"seq > :seq AND listed AND {IN_SCOPE}", seq=start.seq)
+        self._remember(scope, end, head, remaining - len(rows), has_more)
+        return Page(rows, [row_id for _, row_id, body in found if body is None], end, has_more, False, remaining)
+
+    def _count_remaining(self, scope: Scope, at: Cursor, head: int, where: str, **bound: object) -> int:
+        known = self._remaining.pop((at.text(), scope.key), None)
+        if known is not None and known[0] == head:
+            return known[1]
+        sql = f"SELECT count(*) FROM feed WHERE dataset = :dataset AND {where}"  # noqa: S608 - only constants
+        return int(self._db.value(sql, _bound(scope, **bound)))
+
+    def _remember(self, scope: Scope, at: Cursor, head: int, remaining: int, has_more: bool) -> None:
+        if len(self._remaining) > 1_000:
+            self._remaining.clear()
+        if has_more:
+            self._remaining[at.text(), scope.key] = (head, remaining)
+
+    def everything(self, scope: Scope, *, active_only: bool = False) -> list[bytes]:
+        """All rows that the scope sees, in id order."""
+        sql = f"SELECT body FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE} AND is_active >= :active ORDER BY id"  # noqa: S608
+        return [body for (body,) in self._db.rows(sql, _bound(scope, active=int(active_only)))]
+
+    def since(self, scope: Scope, moment_us: int, *, active_only: bool) -> list[bytes]:
+        """Rows edited at or after a moment: what a head office without cursors can tell."""
+        sql = f"SELECT body FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE} AND is_active >= :active AND updated_us >= :us ORDER BY updated_us, id"  # noqa: S608
+        return [body for (body,) in self._db.rows(sql, _bound(scope, active=int(active_only), us=moment_us))]
+
+    def departed_since(self, scope: Scope, moment_us: int) -> list[str]:
+        """Ids that the scope lost at or after a moment and has not now."""
+        sql = f"""SELECT DISTINCT id FROM departure AS gone WHERE dataset = :dataset AND at_us >= :us AND {IN_SCOPE} AND NOT EXISTS
+          (SELECT 1 FROM feed WHERE feed.dataset = gone.dataset AND feed.id = gone.id AND listed AND {IN_SCOPE})"""  # noqa: S608
+        return [row_id for (row_id,) in self._db.rows(sql, _bound(scope, us=moment_us))]
+
+    def count(self, scope: Scope) -> int:
+        """How many rows the scope sees."""
+        sql = f"SELECT count(*) FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE}"  # noqa: S608
+        return int(self._db.value(sql, _bound(scope)))
+
+    def digest(self, scope: Scope, leaves: int) -> tuple[int, list[str]]:
+        """Section 6: the number of rows, and for each leaf the sum of its rows' hashes, modulo 2^64, in hex."""
+        sql = f"SELECT leaf, id, row_version FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE}"  # noqa: S608
+        found = self._db.rows(sql, _bound(scope))
+        sums = [0] * leaves
+        for leaf, row_id, row_version in found:
+            sums[leaf * leaves // 256] += int.from_bytes(
+                hashlib.sha256(f"{row_id}:{row_version}".encode()).digest()[:8], "big"
+            )
+        return len(found), [f"{total % 2**64:016x}" for total in sums]
+
+    def leaves(self, scope: Scope, wanted: Iterable[int], of: int) -> list[bytes]:
+        """All rows of some leaves."""
+        sql = f"SELECT body FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE} AND leaf * :of / 256 IN ({','.join(str(int(leaf)) for leaf in wanted)}) ORDER BY id"  # noqa: S608
+        return [body for (body,) in self._db.rows(sql, _bound(scope, of=of))]
+
+    def get(self, dataset: str, row_id: str) -> dict[str, Any] | None:
+        """A row as stored, whoever it is for; None if there is none."""
+        body = self._db.value("SELECT body FROM feed WHERE dataset = ? AND id = ?", (dataset, row_id))
+        return None if body is None else msgspec.json.decode(body, type=dict[str, Any])
+
+    def known(self, dataset: str, row_id: str) -> bool:
+        """Whether the row exists or ever did."""
+        sql = "SELECT EXISTS (SELECT 1 FROM feed WHERE dataset = :d AND id = :i) OR EXISTS (SELECT 1 FROM departure WHERE dataset = :d AND id = :i)"
+        return bool(self._db.value(sql, {"d": dataset, "i": row_id}))
+
+    def product(self, product_id: str) -> Row | None:
+        """(is_volatile,) of a product, or None."""
+        return self._db.row("SELECT is_volatile FROM feed WHERE dataset = 'products' AND id = ?", (product_id,))
+
+    def product_by_sku(self, sku: str, brand_id: str | None) -> str | None:
+        """The id of the product that a SKU names: an active one of the brand first."""
+        sql = """SELECT id FROM feed WHERE sku = ? AND dataset = 'products'
+          ORDER BY (brands = ?) DESC, is_active DESC, updated_us DESC, id LIMIT 1"""
+        found: str | None = self._db.value(sql, (sku, brand_id or ""))
+        return found
+
+
+def _bound(scope: Scope, **more: object) -> dict[str, object]:
+    return {"dataset": scope.dataset, "brand": scope.brand_id, "store": scope.store_id, **more}
+
+
+def _listed(settings: Settings, today: date, is_active: bool, starts: str | None, ends: str | None) -> bool:
+    return (is_active or bool(settings["include_inactive"])) and in_window(settings, today, starts, ends)
+
+
+def _columns(dataset: str, row: Mapping[str, Any], settings: Settings, today: date) -> tuple[Any, ...]:
+    brands, stores = audience(dataset, row)
+    is_active = bool(row.get("is_active", True))
+    starts, ends = dates(row) if dataset == "promotions" else (None, None)
+    listed = dataset != "promotions" or _listed(settings, today, is_active, starts, ends)
+    row_id = str(row["id"])
+    sku = str(row["sku"]) if dataset == "products" and row.get("sku") else None
+    version = row["row_version"]
+    return (
+        dataset, row_id, version, version, hashlib.sha256(row_id.encode()).digest()[0], micros(str(row["updated_at"])),
+        brands, stores, listed, is_active, starts, ends, sku, bool(row.get("is_volatile")), msgspec.json.encode(row),
+    )  # fmt: skip

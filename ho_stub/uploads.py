@@ -1,0 +1,160 @@
+"""What devices send: sales, usage logs, heartbeats; and the receipts they check against (contract sections 5 and 6)."""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from fastapi import APIRouter, Response
+
+from ho_stub.books import Rejected, business_day
+from ho_stub.call import Call, Caller, Sender, too_large
+from ho_stub.downloads import signed_in
+from ho_stub.errors import ContractError, bad_request
+from ho_stub.sale import InvalidSale, is_id, read_single
+
+BATCH_MAX = 500
+PAGE_SIZE_DEFAULT = 50
+PAGE_SIZE_MAX = 500
+
+router = APIRouter(tags=["uploads"], dependencies=[signed_in])
+native_router = APIRouter(prefix="/api/v1/sync", tags=["uploads"], dependencies=[signed_in])
+
+
+@native_router.post("/sales/", summary="Up to 500 sales, each judged on its own")
+def sales_batch(call: Sender) -> Response:
+    """One result per sale: created, duplicate, rejected or retry. A batch is never refused for one sale's fault."""
+    _ = call.account
+    sales = _batch(call.body(), "sales")
+    books = call.world.books
+    with call.world.db.write():  # one commit; each sale is a savepoint of its own
+        results = [books.take(sale).result() for sale in sales]
+        contiguous = 0
+        if sales and isinstance(sales[-1], dict):
+            device_id, journal_id = sales[-1].get("device_id"), sales[-1].get("journal_id")
+            if isinstance(device_id, str) and isinstance(journal_id, str) and is_id(journal_id):
+                contiguous = books.contiguous_seq(device_id, journal_id)
+    return call.answer(msgspec.json.encode({"results": results, "contiguous_seq": contiguous}))
+
+
+@native_router.get("/receipts/", summary="What head office holds of a journal", tags=["verify"])
+def receipts(call: Caller, device_id: str = "", journal_id: str = "") -> Response:
+    """Accepted, refused and missing sequence numbers, and the sum of the declared totals."""
+    _ = call.account
+    _need_journal(device_id, journal_id)
+    with call.world.db.read():
+        body = {"epoch": call.world.epoch, **call.world.books.receipts(device_id, journal_id)}
+    return call.answer(msgspec.json.encode(body))
+
+
+@native_router.post("/heartbeat/", summary="A device's sign of life", status_code=204, response_class=Response)
+def heartbeat(call: Sender) -> Response:
+    """The last one of each device is kept."""
+    _ = call.account
+    body = call.body()
+    device_id = body.get("device_id")
+    if not isinstance(device_id, str) or not device_id:
+        raise bad_request("device_id must be text.")
+    call.world.books.heartbeat(device_id.encode(errors="replace").decode(), json.dumps(body).encode())
+    return Response(status_code=204)
+
+
+@router.post("/api/v1/sync/usage/", summary="Up to 500 uses of promotions")
+def usage(call: Sender) -> Response:
+    """The same `external_id` counts once."""
+    _ = call.account
+    usages = _batch(call.body(), "usages")
+    with call.world.db.write():
+        taken = call.world.books.take_usages(usages, native=call.world.native)
+    return call.answer(json.dumps(taken).encode())
+
+
+@router.post("/api/sales/", summary="One sale in the baseline form", status_code=201)
+def single_sale(call: Sender) -> Response:
+    """201 created, 200 when head office has it already."""
+    account, body = call.account, call.body()
+    store_id = account.store_id or body.get("store_id") or call.world.device["store_id"]
+    store = call.world.store(store_id) if isinstance(store_id, str) else None
+    if store is None:
+        raise ContractError(404, "STORE_NOT_FOUND", "There is no such store.")
+    try:
+        sale = read_single(body, store["id"], store["currency"], call.world.today())
+        outcome = call.world.books.take_single(sale, body)
+    except InvalidSale as exc:
+        raise bad_request(str(exc), "INVALID_SALE") from exc
+    except Rejected as exc:
+        raise ContractError(403 if call.world.native else 404, exc.code, str(exc)) from exc
+    _, found = call.world.books.list_sales("WHERE id = ?", [outcome.id], 1, 0)
+    answer = _listed(call, found[0]) | {"products": outcome.products}
+    return call.answer(msgspec.json.encode(answer), 201 if outcome.status == "created" else 200)
+
+
+@router.get("/api/sales/", summary="Sales of the account's store, or of the company")
+def sales_list(
+    call: Caller,
+    external_id: str | None = None,
+    device_id: str | None = None,
+    start_date: str | None = None,
+    end_date: str | None = None,
+    page: str = "1",
+    page_size: str = str(PAGE_SIZE_DEFAULT),
+) -> Response:
+    """By business date, both ends included."""
+    where, bound = ["1"], list[object]()
+    for column, value in (("external_id", external_id), ("device_id", device_id), ("store_id", call.account.store_id)):
+        if value:
+            where.append(f"{column} = ?")
+            bound.append(value)
+    for sign, day in ((">=", start_date), ("<=", end_date)):
+        if day:
+            where.append(f"business_date {sign} ?")
+            bound.append(_day(day))
+    number, size = _counting("page", page, 1_000_000), _counting("page_size", page_size, PAGE_SIZE_MAX)
+    sql = "WHERE " + " AND ".join(where)
+    count, found = call.world.books.list_sales(sql, bound, size, (number - 1) * size)
+    body = {
+        "count": count,
+        "next": _link(call, number + 1) if number * size < count else None,
+        "previous": _link(call, number - 1) if number > 1 else None,
+        "results": [_listed(call, sale) for sale in found],
+    }
+    return call.answer(msgspec.json.encode(body))
+
+
+def _batch(body: dict[str, Any], name: str) -> list[object]:
+    batch = body.get(name)
+    if not isinstance(batch, list):
+        raise bad_request(f"{name} must be a list.")
+    if len(batch) > BATCH_MAX:
+        raise too_large(f"{name} has {len(batch)} entries; at most {BATCH_MAX} fit into one request.")
+    return batch
+
+
+def _need_journal(device_id: str, journal_id: str) -> None:
+    if not device_id:
+        raise bad_request("device_id is missing.")
+    if not is_id(journal_id):
+        raise bad_request("journal_id must be a UUID in lower case.", "INVALID_ID" if journal_id else "INVALID_REQUEST")
+
+
+def _listed(call: Call, sale: dict[str, Any]) -> dict[str, Any]:
+    """A listed sale; a baseline head office writes its total as a JSON number."""
+    return sale if call.world.native else sale | {"total_amount": float(sale["total_amount"])}
+
+
+def _link(call: Call, page: int) -> str:
+    query = dict(call.request.query_params) | {"page": str(page)}
+    return str(call.request.url.replace(query=urlencode(query)))
+
+
+def _day(text: str) -> str:
+    try:
+        return business_day(text)
+    except ValueError as exc:
+        raise bad_request("Dates look like 2026-11-21.", "INVALID_DATE_FORMAT") from exc
+
+
+def _counting(name: str, text: str, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        raise bad_request(f"{name} must be a whole number from 1 to {most}.")
+    return int(text)
