@@ -21,6 +21,8 @@ FILE_NAME = "settings.toml"
 CREDENTIALS_NAME = "credentials.json"
 ENVIRONMENT_PREFIX = "EDGE_AGENT_"
 _NOT_SETTINGS = frozenset({"EDGE_AGENT_HOME", "EDGE_AGENT_PASSWORD", "EDGE_AGENT_COMPLETE_JOURNEY"})
+# The short names of init's options work in the environment as well.
+_ALIASES = {"company": "company_id", "store": "store_id", "brand": "brand_id", "device": "device_id"}
 _APP = "edge-agent"
 
 
@@ -173,7 +175,8 @@ def load_settings(home: Path, environment: Mapping[str, str] | None = None) -> S
         raise InvalidSettings(FILE_NAME, f"{path} can't be read: {error}", hint="Mend that line.") from None
     for name, value in (os.environ if environment is None else environment).items():
         if name.startswith(ENVIRONMENT_PREFIX) and name not in _NOT_SETTINGS:
-            values[name.removeprefix(ENVIRONMENT_PREFIX).lower()] = value
+            key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+            values[_ALIASES.get(key, key)] = value
     return make_settings(values)
 
 

@@ -18,7 +18,14 @@ from edge_agent.errors import (
 )
 from edge_agent.head_office.auth import SecretFiles, Secrets
 from edge_agent.head_office.client import HttpHeadOffice
-from edge_agent.settings import CREDENTIALS_NAME, FILE_NAME, Settings, candidate_homes, save_settings
+from edge_agent.settings import (
+    CREDENTIALS_NAME,
+    FILE_NAME,
+    Settings,
+    candidate_homes,
+    load_settings,
+    save_settings,
+)
 
 _PRIVATE_FOLDER = 0o700
 _GROUP_FOLDER = 0o770
@@ -69,6 +76,7 @@ def set_up(home: Path, settings: Settings, password: str, clock: Clock) -> SetUp
         InvalidSettings: the home belongs to another device or store already.
         StoreBroken: the home can't be written.
     """
+    _refuse_another_device(home, settings)
     secrets = SecretFiles(None, CREDENTIALS_NAME, Secrets(password=password))
     later = None
     head_office = HttpHeadOffice(settings, secrets, clock)
@@ -91,6 +99,21 @@ def set_up(home: Path, settings: Settings, password: str, clock: Clock) -> SetUp
         ) from error
     secrets.moved_to(home)
     return SetUp(home, later)
+
+
+def _refuse_another_device(home: Path, settings: Settings) -> None:
+    """A home's journal belongs to one device of one store for ever."""
+    try:
+        present = load_settings(home, environment={})
+    except InvalidSettings:
+        return  # nothing usable is there yet
+    for key in ("company_id", "store_id", "device_id"):
+        if getattr(present, key) != getattr(settings, key):
+            raise InvalidSettings(
+                key,
+                f"{home} already belongs to {present.device_id} of store {present.store_id}",
+                hint="Give this device a home of its own: set EDGE_AGENT_HOME to another folder.",
+            )
 
 
 def check_with_head_office(head_office: HttpHeadOffice, settings: Settings) -> None:

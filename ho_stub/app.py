@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ho_stub import downloads, uploads
+from ho_stub import downloads, uploads, version
 from ho_stub.call import Sender
 from ho_stub.errors import ContractError, NotSignedIn, bad_request
 from ho_stub.world import World
@@ -44,7 +44,7 @@ def refresh(call: Sender) -> dict[str, str]:
     return call.world.accounts.refresh(token)
 
 
-def create_app(world: World) -> FastAPI:
+def create_app(world: World) -> ASGIApp:
     """The application for one world; its profile decides which routes there are."""
     app = FastAPI(
         title=f"Head office ({world.profile})",
@@ -53,10 +53,9 @@ def create_app(world: World) -> FastAPI:
         redirect_slashes=False,  # a redirect would be followed without a token, or with one by a careless client
     )
     app.state.world = world
-    routers = [router, downloads.router, uploads.router]
+    routers = [router, version.router, downloads.router, uploads.router]
     if world.native:
         routers += [downloads.native_router, uploads.native_router]
-        app.add_middleware(EpochHeader, world=world)
     for one in routers:
         app.include_router(one)
 
@@ -83,7 +82,8 @@ def create_app(world: World) -> FastAPI:
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Exception, internal)
-    return app
+    # Around the whole application: an answer to a mistake of ours has the epoch too.
+    return EpochHeader(app, world) if world.native else app
 
 
 def listen(host: str, port: int) -> socket.socket:

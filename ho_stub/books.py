@@ -1,29 +1,20 @@
-"""The books: sales taken once and for ever, refusals kept as receipts, usage logs (contract sections 5 and 6)."""
+"""The books: each sale is taken once and for ever, or refused with its reason and kept (contract section 5)."""
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol
 
-from ho_stub.canonical import NotCanonical, canonical, fingerprint, one_off_id
+from ho_stub.canonical import INTEGER_MAX, NotCanonical, canonical, fingerprint, one_off_id
 from ho_stub.database import Database, DatabaseError
+from ho_stub.errors import Rejected
 from ho_stub.feed import Feed
+from ho_stub.receipts import Receipts
 from ho_stub.rows import utc_now
-from ho_stub.sale import SIGN, InvalidSale, Line, OneOff, Sale, exponent, is_id, read_sale
+from ho_stub.sale import SIGN, InvalidSale, Line, OneOff, Sale, exponent, read_sale, storable
 from ho_stub.stock import Stock
-
-USAGE_FIELDS = ("external_id", "promotion_id")
-
-
-class Rejected(Exception):
-    """The sale is refused with one of the contract's codes."""
-
-    def __init__(self, code: str, error: str) -> None:
-        super().__init__(error)
-        self.code = code
 
 
 class Catalogue(Protocol):
@@ -33,6 +24,7 @@ class Catalogue(Protocol):
     db: Database
     feed: Feed
     stock: Stock
+    receipts: Receipts
 
     def store(self, store_id: str) -> dict[str, Any] | None:
         """A store of the company, or None."""
@@ -60,13 +52,11 @@ class Outcome:
 
 
 class Books:
-    """Every method that writes is a transaction of its own."""
+    """Each sale is a transaction of its own; inside a batch, a savepoint."""
 
     def __init__(self, world: Catalogue) -> None:
         self._world = world
         self._db = world.db
-
-    # -- sales
 
     def take(self, raw: object) -> Outcome:
         """Judge and book one sale of a batch; a failure of ours answers `retry` and leaves no trace."""
@@ -91,9 +81,7 @@ class Books:
             self._check_place(sale)
             with self._db.write():
                 self._book(sale, body, outcome)
-        except NotCanonical as exc:
-            self._refuse(raw, body, outcome, "INVALID_SALE", str(exc))
-        except InvalidSale as exc:
+        except (NotCanonical, InvalidSale) as exc:
             self._refuse(raw, body, outcome, "INVALID_SALE", str(exc))
         except Rejected as exc:
             self._refuse(raw, body, outcome, exc.code, str(exc))
@@ -107,10 +95,25 @@ class Books:
         )
         if held is None:
             return False
+        if held[1] is None and self._adopt(raw, held[0], outcome):
+            held = (held[0], outcome.fingerprint, *held[2:])
         if held[1] != outcome.fingerprint:
             raise Rejected("PAYLOAD_MISMATCH", "head office holds another sale under this id")
         outcome.status, outcome.id = "duplicate", held[0]
         outcome.warnings, outcome.products = json.loads(held[2]), json.loads(held[3])
+        return True
+
+    def _adopt(self, raw: dict[str, Any], sale_id: str, outcome: Outcome) -> bool:
+        """A sale that came in the baseline form, before head office took batches, gets its fingerprint and sequence."""
+        sale = read_sale(raw)
+        took = self._db.row("SELECT store_id, kind, total FROM sale WHERE id = ?", (sale_id,))
+        if took != (sale.store_id, sale.kind, _minor(sale.total, exponent(sale.currency))):
+            return False
+        self._db.run(
+            "UPDATE sale SET fingerprint = ?, device_id = ?, journal_id = ?, device_seq = ?, body = ? WHERE id = ?",
+            (outcome.fingerprint, sale.device_id, sale.journal_id, sale.device_seq, canonical(raw), sale_id),
+        )
+        self._world.receipts.mark(sale.device_id, sale.journal_id, sale.device_seq, accepted=True)
         return True
 
     def _check_place(self, sale: Sale) -> None:
@@ -148,13 +151,14 @@ class Books:
                 for line, product_id in zip(sale.lines, products, strict=True)
             ],
         )  # fmt: skip
-        self._mark_seen(sale.device_id, sale.journal_id, sale.device_seq, accepted=True)
+        self._world.receipts.mark(sale.device_id, sale.journal_id, sale.device_seq, accepted=True)
 
     def _sequence_taken(self, sale: Sale) -> bool:
         """Whether another sale, accepted or refused, came under the same number of the same journal."""
         for table in ("sale", "refusal"):
-            sql = f"SELECT 1 FROM {table} WHERE device_id = ? AND journal_id = ? AND device_seq = ? AND external_id IS NOT ?"  # noqa: S608
-            if self._db.row(sql, (sale.device_id, sale.journal_id, sale.device_seq, sale.external_id)):
+            sql = f"SELECT 1 FROM {table} WHERE device_id = ? AND journal_id = ? AND device_seq = ? "  # noqa: S608
+            place = (sale.device_id, sale.journal_id, sale.device_seq, sale.external_id)
+            if self._db.row(f"{sql} AND external_id IS NOT ?", place):
                 return True
         return False
 
@@ -197,111 +201,22 @@ class Books:
             self._world.put("products", row | {"price": price, "updated_at": None})
 
     def _refuse(self, raw: object, body: bytes, outcome: Outcome, code: str, error: str) -> None:
+        """A rejection is a receipt: the body is kept, and its sequence number counts as seen."""
         outcome.status, outcome.id, outcome.code, outcome.error = "rejected", None, code, error
         outcome.warnings, outcome.products = [], {}
         body = body or json.dumps(raw).encode()
         sale = raw if isinstance(raw, dict) else {}
-        texts = [
-            sale[name] if isinstance(sale.get(name), str) else None
-            for name in ("external_id", "device_id", "journal_id")
-        ]
+        external_id, device_id, journal_id = (
+            storable(sale.get(name)) for name in ("external_id", "device_id", "journal_id")
+        )
         seq = sale.get("device_seq")
-        seq = seq if type(seq) is int and 0 < seq < 2**53 else None
+        seq = seq if type(seq) is int and 0 < seq <= INTEGER_MAX else None
         self._db.run(
             """INSERT INTO refusal VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (body_sha256) DO UPDATE
             SET code = excluded.code, error = excluded.error, attempts = attempts + 1""",
-            (fingerprint(body), *(_storable(text) for text in texts), seq, code, error, body, utc_now()),
+            (fingerprint(body), external_id, device_id, journal_id, seq, code, error, body, utc_now()),
         )
-        self._mark_seen(_storable(texts[1]), _storable(texts[2]), seq, accepted=False)
-
-    # -- receipts
-
-    def _mark_seen(self, device_id: str | None, journal_id: str | None, seq: int | None, *, accepted: bool) -> None:
-        if device_id is None or journal_id is None or seq is None:
-            return
-        # A number stays accepted. Its stock change moves on, so that no snapshot begun earlier claims to contain it.
-        self._db.run(
-            """INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET accepted = max(accepted, excluded.accepted),
-            stock_seq = CASE WHEN excluded.accepted THEN excluded.stock_seq ELSE stock_seq END""",
-            (device_id, journal_id, seq, accepted, self._world.stock.head()),
-        )
-        contiguous = self.contiguous_seq(device_id, journal_id)
-        reached = contiguous
-        while self._db.row(
-            "SELECT 1 FROM seen WHERE device_id = ? AND journal_id = ? AND device_seq = ?",
-            (device_id, journal_id, reached + 1),
-        ):
-            reached += 1
-        if reached != contiguous:
-            self._db.run("INSERT OR REPLACE INTO journal VALUES (?, ?, ?)", (device_id, journal_id, reached))
-
-    def contiguous_seq(self, device_id: str, journal_id: str) -> int:
-        """The last number up to which all of the journal's sales have been seen."""
-        found = self._db.value(
-            "SELECT contiguous_seq FROM journal WHERE device_id = ? AND journal_id = ?", (device_id, journal_id)
-        )
-        return int(found or 0)
-
-    def seen_as_of(self, device_id: str, journal_id: str, stock_seq: int) -> dict[str, Any]:
-        """The journal's sales that the stock figures contain up to a stock change (or that were refused)."""
-        journal = (device_id, journal_id)
-        later = {
-            seq
-            for (seq,) in self._db.rows(
-                "SELECT device_seq FROM seen WHERE device_id = ? AND journal_id = ? AND stock_seq > ?",
-                (*journal, stock_seq),
-            )
-        }
-        contiguous = min([self.contiguous_seq(*journal), *(seq - 1 for seq in later)])
-        beyond = [
-            seq
-            for (seq,) in self._db.rows(
-                "SELECT device_seq FROM seen WHERE device_id = ? AND journal_id = ? AND device_seq > ? ORDER BY device_seq",
-                (*journal, contiguous),
-            )
-            if seq not in later
-        ]
-        return {"contiguous_seq": contiguous, "beyond": ranges(beyond)}
-
-    def receipts(self, device_id: str, journal_id: str) -> dict[str, Any]:
-        """Section 6: what of a journal head office holds, has refused and lacks."""
-        journal = (device_id, journal_id)
-        contiguous = self.contiguous_seq(*journal)
-        seen = self._db.rows(
-            "SELECT device_seq FROM seen WHERE device_id = ? AND journal_id = ? AND device_seq > ? ORDER BY device_seq",
-            (*journal, contiguous),
-        )
-        refused = self._db.rows(
-            "SELECT device_seq FROM seen WHERE device_id = ? AND journal_id = ? AND NOT accepted ORDER BY device_seq",
-            journal,
-        )
-        missing, expected = [], contiguous + 1
-        for first, last in ranges(seq for (seq,) in seen):
-            if first > expected:
-                missing.append([expected, first - 1])
-            expected = last + 1
-        count = self._db.value("SELECT count(*) FROM sale WHERE device_id = ? AND journal_id = ?", journal)
-        usages = self._db.value("SELECT count(*) FROM usage WHERE device_id = ? AND journal_id = ?", journal)
-        return {
-            "contiguous_seq": contiguous,
-            "highest_seq": seen[-1][0] if seen else contiguous,
-            "count": count,
-            "missing": missing,
-            "refused": [seq for (seq,) in refused],
-            "total_amount": self.signed_total("declared", "WHERE device_id = ? AND journal_id = ?", journal),
-            "usages": usages,
-        }
-
-    def signed_total(self, column: str, where: str = "", bound: tuple[object, ...] = ()) -> str:
-        """An exact sum, refunds and voids subtracted, with the decimals of the currency."""
-        sql = f"""SELECT exponent, sum(CASE kind WHEN 'sale' THEN {column} ELSE -{column} END) FROM sale {where}
-          GROUP BY exponent"""  # noqa: S608 - constants of ours
-        parts = self._db.rows(sql, bound)
-        digits = max((digits for digits, _ in parts), default=2)
-        total = sum((Decimal(units).scaleb(-exp) for exp, units in parts), Decimal(0))
-        return f"{total:.{digits}f}"
-
-    # -- single sales (baseline)
+        self._world.receipts.mark(device_id, journal_id, seq, accepted=False)
 
     def take_single(self, sale: Sale, raw: dict[str, Any]) -> Outcome:
         """Book a sale in the baseline form; the id alone tells a duplicate.
@@ -318,99 +233,6 @@ class Books:
             self._book(sale, json.dumps(raw).encode(), outcome)
             return outcome
 
-    # -- usage logs
-
-    def take_usages(self, usages: list[object], *, native: bool) -> dict[str, Any]:
-        """Book usage logs, each on its own. A baseline head office names an error by its data alone."""
-        created = duplicates = 0
-        errors: list[dict[str, Any]] = []
-        for index, usage in enumerate(usages):
-            try:
-                with self._db.write():
-                    new = self._take_usage(usage)
-            except Rejected as exc:
-                external_id = usage.get("external_id") if isinstance(usage, dict) else None
-                named = {"index": index, "external_id": external_id, "code": exc.code} if native else {}
-                errors.append(named | {"data": usage, "error": str(exc)})
-                continue
-            created, duplicates = (created + 1, duplicates) if new or not native else (created, duplicates + 1)
-        return {"created": created, "duplicates": duplicates, "errors": errors, "total": len(usages)}
-
-    def _take_usage(self, usage: object) -> bool:
-        """True if the usage is new."""
-        if not isinstance(usage, dict):
-            raise Rejected("INVALID_USAGE", "a usage must be an object")
-        for name in USAGE_FIELDS:
-            if not is_id(usage.get(name)):
-                raise Rejected("INVALID_USAGE", f"{name}: must be a UUID in lower case")
-        sale_id = usage.get("sale_external_id")
-        if sale_id is not None and not is_id(sale_id):
-            raise Rejected("INVALID_USAGE", "sale_external_id: must be a UUID in lower case")
-        amount = usage.get("discount_amount")
-        if amount is not None and not _is_decimal(amount):
-            raise Rejected("INVALID_USAGE", "discount_amount: must be a decimal in a string")
-        if self._db.row("SELECT 1 FROM usage WHERE external_id = ?", (usage["external_id"],)):
-            return False
-        if not self._world.feed.known("promotions", usage["promotion_id"]):
-            raise Rejected("UNKNOWN_PROMOTION", f"head office never had promotion {usage['promotion_id']}")
-        if sale_id is not None and not self._db.row("SELECT 1 FROM sale WHERE external_id = ?", (sale_id,)):
-            raise Rejected("RETRY", f"sale {sale_id} has not arrived yet")
-        texts = [_storable(usage.get(name)) for name in ("device_id", "journal_id")]
-        self._db.run(
-            "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (usage["external_id"], *texts, usage["promotion_id"], sale_id, json.dumps(usage).encode(), utc_now()),
-        )
-        return True
-
-    # -- reading
-
-    def list_sales(self, where: str, bound: list[object], limit: int, offset: int) -> tuple[int, list[dict[str, Any]]]:
-        """Sales by business date, newest last, and how many there are."""
-        count = self._db.value(f"SELECT count(*) FROM sale {where}", bound)  # noqa: S608 - built from constants
-        names = (
-            "id",
-            "external_id",
-            "kind",
-            "business_date",
-            "currency",
-            "store_id",
-            "device_id",
-            "journal_id",
-            "device_seq",
-            "received_at",
-        )
-        sql = f"SELECT {', '.join(names)}, exponent, total FROM sale {where} ORDER BY business_date, received_at, id LIMIT ? OFFSET ?"  # noqa: S608
-        found = self._db.rows(sql, [*bound, limit, offset])
-        return count, [
-            dict(zip(names, row, strict=False)) | {"total_amount": f"{Decimal(row[-1]).scaleb(-row[-2]):.{row[-2]}f}"}
-            for row in found
-        ]
-
-    def heartbeat(self, device_id: str, body: bytes) -> None:
-        """Keep a device's last sign of life."""
-        with self._db.write():
-            self._db.run("INSERT OR REPLACE INTO heartbeat VALUES (?, ?, ?)", (device_id, body, utc_now()))
-
-
-def ranges(numbers: Iterable[int]) -> list[list[int]]:
-    """Ascending numbers as [first, last] ranges."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
-        else:
-            found.append([number, number])
-    return found
-
-
-def business_day(text: str) -> str:
-    """A date, checked.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    return date.fromisoformat(text).isoformat()
-
 
 def _minor(amount: Decimal, digits: int) -> int:
     return int(amount.scaleb(digits))
@@ -418,15 +240,3 @@ def _minor(amount: Decimal, digits: int) -> int:
 
 def _money_text(amount: Decimal, currency: str) -> str:
     return f"{amount:.{exponent(currency)}f}"
-
-
-def _is_decimal(value: object) -> bool:
-    try:
-        return isinstance(value, str) and Decimal(value).is_finite()
-    except ArithmeticError:
-        return False
-
-
-def _storable(text: object) -> str | None:
-    """Text that SQLite can keep: no half of a surrogate pair."""
-    return text.encode(errors="replace").decode() if isinstance(text, str) else None

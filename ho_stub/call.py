@@ -4,7 +4,8 @@ import json
 import zlib
 from typing import Annotated, Any, NoReturn
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request, Response, Security
+from fastapi.security import HTTPBearer
 
 from ho_stub.accounts import Account
 from ho_stub.errors import ContractError, bad_request
@@ -152,5 +153,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+# For the API's page only: who asks is found out by Call, so that a bad token gets the contract's own 401.
+signed_in = Security(HTTPBearer(auto_error=False, description="`Bearer <access>`, or `Token <static key>`"))
 Caller = Annotated[Call, Depends(_call)]
 Sender = Annotated[Call, Depends(_call_with_body)]

@@ -57,6 +57,6 @@ def one_off_id(company_id: str, sku: str) -> str:
 
 
 def usage_id(namespace: str, promotion_id: str, line: int, bill_id: str | None = None) -> str:
-    """The id of a promotion's use (section 5): `namespace` is the sale's external_id, or, with a `bill_id`, the store's id."""
+    """A usage's id (section 5). `namespace`: the sale's external_id, or with a `bill_id` the store's id."""
     middle = f"{bill_id}:{promotion_id}" if bill_id is not None else promotion_id
     return str(uuid.uuid5(uuid.UUID(namespace), f"usage:{middle}:{line}"))

@@ -1,5 +1,6 @@
 """`ho-stub`: run a head office on this machine."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,18 +23,22 @@ def run(
     data: Annotated[
         str | None, typer.Option(help="'sample', a folder in the sample's layout, or a JSON file (ho_stub/seed.py)")
     ] = None,
+    today: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="head office's date; decides which promotions it sends"),
+    ] = None,
 ) -> None:
     """Serve until Ctrl-C. The lines printed first can be pasted into `edge-agent init`."""
     import uvicorn
 
     from ho_stub.app import create_app, listen
-    from ho_stub.seed import SeedError
     from ho_stub.world import World
 
     try:
         world = World(db if db == ":memory:" else Path(db), data, profile)
+        world.set_today(today.date() if today else None)
         listener = listen(host, port)
-    except (SeedError, OSError) as exc:
+    except (ValueError, OSError) as exc:
         typer.secho(str(exc), err=True, fg="red")
         raise typer.Exit(1) from exc
     port = listener.getsockname()[1]

@@ -19,7 +19,7 @@ CHECK_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose rows of which dataset. Empty `brand_id` or `store_id` = not filtered by it; `window`: promotions' settings."""
+    """Whose rows of which dataset. An empty `brand_id` or `store_id` doesn't filter; `window`: of promotions."""
 
     dataset: str
     company_id: str
@@ -36,7 +36,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """`mark` is the one that the transaction of `seq` made; `after` is None in a delta; in a snapshot it is the last id sent ('' at its beginning)."""
+    """`mark`: of the transaction that gave out `seq`. `after`: in a snapshot the last id sent, in a delta None."""
 
     epoch: str
     scope_key: str

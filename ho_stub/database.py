@@ -14,6 +14,16 @@ Row = tuple[Any, ...]
 DatabaseError = sqlite3.Error
 
 
+class Backup:
+    """An opaque copy of a database."""
+
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect(":memory:", check_same_thread=False)
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
 class Database:
     """`path` is a file or ':memory:'. Any thread may use it; they take turns."""
 
@@ -110,17 +120,17 @@ class Database:
         """Keep a setting of the database itself."""
         self.run("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
 
-    def copy(self) -> Any:
-        """A backup: an opaque copy in memory."""
-        copy = sqlite3.connect(":memory:", check_same_thread=False)
+    def copy(self) -> Backup:
+        """A backup in memory."""
+        backup = Backup()
         with self.lock:
-            self._connection.backup(copy)
-        return copy
+            self._connection.backup(backup.connection)
+        return backup
 
-    def replace_by(self, copy: Any) -> None:
+    def replace_by(self, backup: Backup) -> None:
         """Restore a backup over everything there is."""
         with self.lock:
-            copy.backup(self._connection)
+            backup.connection.backup(self._connection)
 
     def close(self) -> None:
         """Close the file. Nothing may be under way."""

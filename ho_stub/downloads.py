@@ -1,27 +1,22 @@
-"""What devices fetch: version, categories, products, promotions, stock, digest (contract sections 3, 4 and 6)."""
+"""What devices fetch: categories, products, promotions, stock, digest (contract sections 4 and 6)."""
 
-import hashlib
-from datetime import datetime
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import msgspec
-from fastapi import APIRouter, Query, Response, Security
-from fastapi.security import HTTPBearer
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from ho_stub.call import Call, Caller
+from ho_stub import baseline
+from ho_stub.call import Call, Caller, signed_in
 from ho_stub.cursor import Cursor, Scope, read_cursor
 from ho_stub.errors import bad_request
-from ho_stub.rows import DATASETS, micros, utc_now
+from ho_stub.rows import DATASETS, utc_now
 from ho_stub.sale import is_id
-from ho_stub.world import CAPABILITIES, STORE_FIELDS, baseline_row
 
 LIMIT_DEFAULT = 1_000
 LIMIT_MAX = 5_000
 LEAVES_MAX = 256
 
-signed_in = Security(HTTPBearer(auto_error=False, description="`Bearer <access>`, or `Token <static key>`"))
 router = APIRouter(prefix="/api/v1/sync", tags=["downloads"], dependencies=[signed_in])
 native_router = APIRouter(prefix="/api/v1/sync", tags=["downloads"], dependencies=[signed_in])
 
@@ -40,33 +35,6 @@ class DownloadQuery(BaseModel):
 
 
 Parameters = Annotated[DownloadQuery, Query()]
-
-
-@router.get("/version/", summary="Has anything changed?")
-def version(call: Caller, company_id: str | None = None, store_id: str | None = None) -> Response:
-    """Equality decides. `ETag` covers everything but `server_time`; `If-None-Match` is answered with 304."""
-    if not call.world.native:
-        return _baseline_version(call, company_id, store_id)
-    call.company(company_id)
-    store = call.store(store_id)
-    world = call.world
-    world.settle_day()
-    with world.db.read():
-        body: dict[str, Any] = {
-            "version": world.db.current("change"),
-            "last_updated": world.db.meta("changed_at"),
-            "force_update": bool(world.db.meta("force_update")),
-            "epoch": world.epoch,
-            "capabilities": CAPABILITIES,
-            "datasets": {dataset: _state(call, dataset, store) for dataset in DATASETS},
-            "settings": world.settings() | {"timezone": world.company["timezone"]},
-            "store": _store(store),
-        }
-    etag = f'"{hashlib.sha256(msgspec.json.encode(body)).hexdigest()[:32]}"'
-    asked = call.request.headers.get("if-none-match", "")
-    if asked.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in asked.split(",")]:
-        return Response(status_code=304, headers={"ETag": etag})
-    return call.answer(msgspec.json.encode(body | {"server_time": utc_now()}), headers={"ETag": etag})
 
 
 @router.get("/categories/", summary="Categories: a snapshot, or what changed since a cursor")
@@ -105,7 +73,7 @@ def stock(
     with world.db.read():
         start = read_cursor(cursor, world.epoch, scope, world.stock.mark_of) if cursor else None
         page = world.stock.page(scope, start, _whole("limit", limit, LIMIT_DEFAULT, LIMIT_MAX))
-        seen = world.books.seen_as_of(device_id, journal_id, page.seen_as_of)
+        seen = world.receipts.seen_as_of(device_id, journal_id, page.seen_as_of)
     body = {
         "stock": page.rows,
         "deleted_ids": page.deleted_ids,
@@ -120,6 +88,7 @@ def stock(
 @native_router.get("/digest/", summary="Digest of a dataset, to compare with one's own", tags=["verify"])
 def digest(call: Caller, query: Parameters, dataset: str = "") -> Response:
     """Leaf = first byte of SHA-256(id), scaled; its value = sum of SHA-256("id:row_version")[:8] modulo 2^64."""
+    _ = call.account
     if dataset not in DATASETS:
         raise bad_request(f"dataset must be one of {', '.join(DATASETS)}.")
     scope, _ = _scope(call, dataset, query)
@@ -135,9 +104,12 @@ def _download(call: Call, dataset: str, query: DownloadQuery) -> Response:
     more: dict[str, Any] = {}
     if dataset == "promotions":
         settings = call.world.settings()
-        more = {"settings": settings | {"timezone": call.world.company["timezone"]}, "store": _store(store or {})}
+        more = {
+            "settings": settings | {"timezone": call.world.company["timezone"]},
+            "store": call.world.store_answer(store or {}),
+        }
     if not call.world.native:
-        return _baseline_download(call, scope, query, more)
+        return baseline.download(call, scope, query.updated_since, more)
     if query.leaves is not None:
         return _leaves(call, scope, query)
     return _page(call, scope, query, more)
@@ -152,7 +124,7 @@ def _page(call: Call, scope: Scope, query: DownloadQuery, more: dict[str, Any]) 
     limit = _whole("limit", query.limit, default, LIMIT_MAX)
     now = utc_now()
     if query.updated_since is not None and query.cursor is None:
-        since = _moment(query.updated_since, None)
+        since = baseline.moment(query.updated_since, None)
         with call.world.db.read():
             rows = feed.since(scope, since, active_only=False)
             deleted_ids, cursor = feed.departed_since(scope, since), feed.cursor_at_head(scope)
@@ -201,44 +173,6 @@ def _scope(call: Call, dataset: str, query: DownloadQuery) -> tuple[Scope, dict[
     return call.world.scope(dataset, brand_id=brand_id, store_id=store["id"] if store else None), store
 
 
-def _baseline_download(call: Call, scope: Scope, query: DownloadQuery, more: dict[str, Any]) -> Response:
-    """With the baseline's gaps: no tombstones, inactive rows just gone, promotions cut with no way to the rest."""
-    feed = call.world.feed
-    if query.updated_since is None:
-        found = feed.everything(scope, active_only=True)
-    else:
-        since = _moment(query.updated_since, ZoneInfo(call.world.company["timezone"]))
-        found = feed.since(scope, since, active_only=True)
-    available = len(found)
-    if scope.dataset == "promotions":
-        found = found[: int(str(call.world.settings()["max_promotions_per_sync"]))]
-    rows = [baseline_row(scope.dataset, msgspec.json.decode(body, type=dict[str, Any])) for body in found]
-    rest = {"deleted_ids": [], "sync_timestamp": utc_now(), "total": len(rows), "total_available": available}
-    return call.answer(msgspec.json.encode({scope.dataset: rows} | rest | more))
-
-
-def _baseline_version(call: Call, company_id: str | None, store_id: str | None) -> Response:
-    """Promotions only, in whole seconds, back again when the newest is deleted, 0 for a company that isn't there."""
-    _ = call.account
-    if company_id != call.world.company_id and is_id(company_id):
-        return call.answer(b'{"version":0,"last_updated":null,"force_update":false}')
-    call.company(company_id)
-    call.store(store_id)
-    newest = call.world.db.value("SELECT max(updated_us) FROM feed WHERE dataset = 'promotions'")
-    seconds = (newest or 0) // 1_000_000
-    last = datetime.fromtimestamp(seconds, ZoneInfo("UTC")).isoformat().replace("+00:00", "Z") if newest else None
-    return call.answer(msgspec.json.encode({"version": seconds, "last_updated": last, "force_update": False}))
-
-
-def _state(call: Call, dataset: str, store: dict[str, Any]) -> dict[str, int]:
-    scope = call.world.scope(dataset, brand_id=store["brand_id"], store_id=store["id"])
-    return {"version": call.world.feed.head(dataset), "count": call.world.count(scope)}
-
-
-def _store(store: dict[str, Any]) -> dict[str, Any]:
-    return {name: store[name] for name in STORE_FIELDS if name != "brand_id"}
-
-
 def _joined(dataset: str, rows: list[bytes], rest: dict[str, Any]) -> bytes:
     """The rows' stored JSON, joined: no row is decoded on its way out."""
     return b'{"' + dataset.encode() + b'":[' + b",".join(rows) + b"]," + msgspec.json.encode(rest)[1:]
@@ -256,16 +190,3 @@ def _whole(name: str, text: str | None, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most and len(text) < 10):
         raise bad_request(f"{name} must be a whole number from 1 to {most}.")
     return int(text)
-
-
-def _moment(text: str, naive_zone: ZoneInfo | None) -> int:
-    """Microseconds of `updated_since`. A baseline head office reads a time without an offset in local time."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise bad_request("updated_since must be an ISO 8601 time.", "INVALID_DATE_FORMAT") from exc
-    if moment.tzinfo is None:
-        if naive_zone is None:
-            raise bad_request("updated_since needs its offset, like Z or +07:00.", "INVALID_DATE_FORMAT")
-        moment = moment.replace(tzinfo=naive_zone)
-    return micros(moment.isoformat())

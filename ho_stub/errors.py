@@ -25,6 +25,14 @@ class NotSignedIn(Exception):
     """401: no token, an unknown or expired one, or a wrong password."""
 
 
+class Rejected(Exception):
+    """One sale or usage is refused with one of the contract's codes; its neighbours aren't."""
+
+    def __init__(self, code: str, error: str) -> None:
+        super().__init__(error)
+        self.code = code
+
+
 def bad_request(sentence: str, code: str = "INVALID_REQUEST") -> ContractError:
     """A malformed request: 400, never 500 or 422."""
     return ContractError(400, code, sentence)

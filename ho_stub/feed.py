@@ -1,5 +1,7 @@
 """The feed of categories, products and promotions: a change sequence in commit order, read by cursor (section 4)."""
 
+# ruff: noqa: S608 - SQL is put together from this file's own constants; every value is bound
+
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,20 +16,22 @@ from ho_stub.rows import audience, dates, filled, micros, utc_now
 from ho_stub.settings import Settings, in_window
 
 # A row's audience and a departure's are matched in the same way.
-IN_SCOPE = (
-    "(brands = '' OR :brand = '' OR instr(brands, :brand)) AND (stores = '' OR :store = '' OR instr(stores, :store))"
-)
-
-SNAPSHOT = f"""
-SELECT id, body FROM feed WHERE dataset = :dataset AND id > :after AND listed AND {IN_SCOPE} ORDER BY id LIMIT :limit"""
-
+IN_SCOPE = """(brands = '' OR :brand = '' OR instr(brands, :brand))
+  AND (stores = '' OR :store = '' OR instr(stores, :store))"""
+VISIBLE = f"FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE}"
 # A departure counts only while the scope doesn't see the row: so no answer names an id twice.
+GONE = f"""FROM departure AS gone WHERE dataset = :dataset AND {IN_SCOPE} AND NOT EXISTS (
+  SELECT 1 FROM feed WHERE feed.dataset = gone.dataset AND feed.id = gone.id AND listed AND {IN_SCOPE})"""
+
+SNAPSHOT = f"SELECT id, body {VISIBLE} AND id > :after ORDER BY id LIMIT :limit"
 DELTA = f"""
-SELECT seq, id, body FROM feed WHERE dataset = :dataset AND seq > :seq AND listed AND {IN_SCOPE}
-UNION ALL
-SELECT max(seq), id, NULL FROM departure AS gone WHERE dataset = :dataset AND seq > :seq AND {IN_SCOPE}
-  AND NOT EXISTS (SELECT 1 FROM feed WHERE feed.dataset = gone.dataset AND feed.id = gone.id AND listed AND {IN_SCOPE})
-GROUP BY id ORDER BY 1 LIMIT :limit"""  # noqa: S608 - only constants are put in
+SELECT seq, id, body {VISIBLE} AND seq > :seq
+UNION ALL SELECT max(seq), id, NULL {GONE} AND seq > :seq GROUP BY id
+ORDER BY 1 LIMIT :limit"""
+HEAD = """SELECT max(coalesce((SELECT max(seq) FROM feed WHERE dataset = :dataset), 0),
+  coalesce((SELECT max(seq) FROM departure WHERE dataset = :dataset), 0))"""
+KNOWN = """SELECT EXISTS (SELECT 1 FROM feed WHERE dataset = :dataset AND id = :id)
+  OR EXISTS (SELECT 1 FROM departure WHERE dataset = :dataset AND id = :id)"""
 
 INSERT = """
 INSERT OR REPLACE INTO feed (dataset, id, seq, row_version, leaf, updated_us, brands, stores, listed, is_active, starts,
@@ -36,7 +40,7 @@ INSERT OR REPLACE INTO feed (dataset, id, seq, row_version, leaf, updated_us, br
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer: rows as JSON bytes, tombstones, where to go on, and how many rows are still to come (these included)."""
+    """One answer: rows as JSON bytes, tombstones, where to go on; `remaining`: rows still to come, these included."""
 
     rows: list[bytes]
     deleted_ids: list[str]
@@ -127,8 +131,7 @@ class Feed:
 
     def head(self, dataset: str) -> int:
         """The dataset's last change."""
-        sql = "SELECT max(coalesce((SELECT max(seq) FROM feed WHERE dataset = :d), 0), coalesce((SELECT max(seq) FROM departure WHERE dataset = :d), 0))"
-        return int(self._db.value(sql, {"d": dataset}))
+        return int(self._db.value(HEAD, {"dataset": dataset}))
 
     def cursor_at_head(self, scope: Scope) -> Cursor:
         """The cursor of a client that has everything."""
@@ -158,9 +161,7 @@ class Feed:
         found = found[:limit]
         # The end of a snapshot goes on as a delta from its beginning.
         end = self._at(scope, start.seq, found[-1][0] if has_more else None)
-        remaining = self._count_remaining(
-            scope, start, head, f"id > :after AND listed AND {IN_SCOPE}", after=start.after
-        )
+        remaining = self._count_remaining(scope, start, head, "id > :after", after=start.after)
         self._remember(scope, end, head, remaining - len(found), has_more)
         return Page([body for _, body in found], [], end, has_more, True, remaining)
 
@@ -170,7 +171,7 @@ class Feed:
         found = found[:limit]
         end = self._at(scope, found[-1][0] if has_more else head)
         rows = [body for _, _, body in found if body is not None]
-        remaining = self._count_remaining(scope, start, head, f"seq > :seq AND listed AND {IN_SCOPE}", seq=start.seq)
+        remaining = self._count_remaining(scope, start, head, "seq > :seq", seq=start.seq)
         self._remember(scope, end, head, remaining - len(rows), has_more)
         return Page(rows, [row_id for _, row_id, body in found if body is None], end, has_more, False, remaining)
 
@@ -178,7 +179,7 @@ class Feed:
         known = self._remaining.pop((at.text(), scope.key), None)
         if known is not None and known[0] == head:
             return known[1]
-        sql = f"SELECT count(*) FROM feed WHERE dataset = :dataset AND {where}"  # noqa: S608 - only constants
+        sql = f"SELECT count(*) {VISIBLE} AND {where}"
         return int(self._db.value(sql, _bound(scope, **bound)))
 
     def _remember(self, scope: Scope, at: Cursor, head: int, remaining: int, has_more: bool) -> None:
@@ -189,29 +190,26 @@ class Feed:
 
     def everything(self, scope: Scope, *, active_only: bool = False) -> list[bytes]:
         """All rows that the scope sees, in id order."""
-        sql = f"SELECT body FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE} AND is_active >= :active ORDER BY id"  # noqa: S608
+        sql = f"SELECT body {VISIBLE} AND is_active >= :active ORDER BY id"
         return [body for (body,) in self._db.rows(sql, _bound(scope, active=int(active_only)))]
 
     def since(self, scope: Scope, moment_us: int, *, active_only: bool) -> list[bytes]:
         """Rows edited at or after a moment: what a head office without cursors can tell."""
-        sql = f"SELECT body FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE} AND is_active >= :active AND updated_us >= :us ORDER BY updated_us, id"  # noqa: S608
+        sql = f"SELECT body {VISIBLE} AND is_active >= :active AND updated_us >= :us ORDER BY updated_us, id"
         return [body for (body,) in self._db.rows(sql, _bound(scope, active=int(active_only), us=moment_us))]
 
     def departed_since(self, scope: Scope, moment_us: int) -> list[str]:
         """Ids that the scope lost at or after a moment and has not now."""
-        sql = f"""SELECT DISTINCT id FROM departure AS gone WHERE dataset = :dataset AND at_us >= :us AND {IN_SCOPE} AND NOT EXISTS
-          (SELECT 1 FROM feed WHERE feed.dataset = gone.dataset AND feed.id = gone.id AND listed AND {IN_SCOPE})"""  # noqa: S608
+        sql = f"SELECT DISTINCT id {GONE} AND at_us >= :us"
         return [row_id for (row_id,) in self._db.rows(sql, _bound(scope, us=moment_us))]
 
     def count(self, scope: Scope) -> int:
         """How many rows the scope sees."""
-        sql = f"SELECT count(*) FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE}"  # noqa: S608
-        return int(self._db.value(sql, _bound(scope)))
+        return int(self._db.value(f"SELECT count(*) {VISIBLE}", _bound(scope)))
 
     def digest(self, scope: Scope, leaves: int) -> tuple[int, list[str]]:
         """Section 6: the number of rows, and for each leaf the sum of its rows' hashes, modulo 2^64, in hex."""
-        sql = f"SELECT leaf, id, row_version FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE}"  # noqa: S608
-        found = self._db.rows(sql, _bound(scope))
+        found = self._db.rows(f"SELECT leaf, id, row_version {VISIBLE}", _bound(scope))
         sums = [0] * leaves
         for leaf, row_id, row_version in found:
             sums[leaf * leaves // 256] += int.from_bytes(
@@ -221,7 +219,8 @@ class Feed:
 
     def leaves(self, scope: Scope, wanted: Iterable[int], of: int) -> list[bytes]:
         """All rows of some leaves."""
-        sql = f"SELECT body FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE} AND leaf * :of / 256 IN ({','.join(str(int(leaf)) for leaf in wanted)}) ORDER BY id"  # noqa: S608
+        named = ",".join(str(int(leaf)) for leaf in wanted)
+        sql = f"SELECT body {VISIBLE} AND leaf * :of / 256 IN ({named}) ORDER BY id"
         return [body for (body,) in self._db.rows(sql, _bound(scope, of=of))]
 
     def get(self, dataset: str, row_id: str) -> dict[str, Any] | None:
@@ -231,8 +230,7 @@ class Feed:
 
     def known(self, dataset: str, row_id: str) -> bool:
         """Whether the row exists or ever did."""
-        sql = "SELECT EXISTS (SELECT 1 FROM feed WHERE dataset = :d AND id = :i) OR EXISTS (SELECT 1 FROM departure WHERE dataset = :d AND id = :i)"
-        return bool(self._db.value(sql, {"d": dataset, "i": row_id}))
+        return bool(self._db.value(KNOWN, {"dataset": dataset, "id": row_id}))
 
     def product(self, product_id: str) -> Row | None:
         """(is_volatile,) of a product, or None."""

@@ -3,7 +3,7 @@
 What the source does not say is decided here, and said so:
 
 - Time zone: the source names none; the store is put in America/New_York. Its day starts at 04:00: a fifth of its
-  baskets are paid between midnight and four, and the source's redemption dates count them to the evening before.
+  baskets are paid between midnight and four, and the source's redemption dates mostly count them to the evening before.
 - Barcodes: none in the source, so null. The SKU is the source's product_id.
 - Price: list_price, at two decimals. None known: null, so the till asks. Fuel has none either: its list_price is a
   median per thousandth of a gallon or per visit, which is no price of anything.
@@ -14,7 +14,7 @@ What the source does not say is decided here, and said so:
   Fuel, and what the store never sold, has none.
 - Campaigns keep their own dates. To have them current, set head office's date.
 
-All ids are UUIDv5 under NAMESPACE, of the names beside `Ids`. So every load of the same files gives the same catalogue.
+All ids are UUIDv5 under NAMESPACE (see `identity`), so every load of the same files gives the same catalogue.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+Days = tuple[date | None, date | None]  # the first and the last
 
 NAMESPACE = uuid.UUID("6f1d0a52-3c7e-5b1a-9a40-0c6d1f4e8b73")
 SAMPLE = Path(__file__).parent / "sample"
@@ -41,6 +42,7 @@ CURRENCY = "USD"
 DAY_START_HOURS = 4
 LOYALTY = "LOYALTY"
 WEEKS_A_YEAR = 52
+NUMBER_BELOW = 10**9
 # The rows' dates of birth: before the first sale, and the same at every load.
 CREATED = "2016-11-01T00:00:00.000000Z"
 COMPILER = "complete-journey-1"
@@ -96,18 +98,17 @@ def load(source: str | Path) -> Dataset:
     folder = SAMPLE if source == "sample" else Path(source)
     if not folder.is_dir():
         raise BadDataset(f"{folder} is not a folder. Give the folder that holds products.csv.gz, or the word 'sample'.")
-    table = {row["product_id"]: row for _, row in _read(folder, "products.csv", _PRODUCT_COLUMNS)}
+    table = _product_table(folder)
     codes = _store_codes(folder)
-    sold, first_day, last_day = _units_sold(folder, codes, table)
-    levels = {sku: _week_of(sum(units[sku] for units in sold.values())) for units in sold.values() for sku in units}
+    sold, days = _units_sold(folder, codes, table)
     stores = [_store(code) for code in codes]
     return Dataset(
         company={"id": COMPANY_ID, "name": "The Complete Journey", "timezone": TIMEZONE, "currency": CURRENCY},
         brands=[{"id": BRAND_ID, "name": "The Complete Journey"}],
         stores=stores,
         categories=_categories(table.values()),
-        products=[_product(place, row, levels) for place, row in enumerate(table.values(), 2)],
-        promotions=[_loyalty(first_day, last_day), *_coupons(folder)],
+        products=[_product(row, _units_of(sku, sold)) for sku, row in table.items()],
+        promotions=[_loyalty(days), *_coupons(folder)],
         stock=[row for code in codes for row in _stock(code, sold[code])],
         accounts=_accounts(stores),
     )
@@ -152,8 +153,8 @@ def _number(text: str, place: str, column: str) -> Decimal:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal("NaN")
-    if not value.is_finite() or value < 0:
-        raise BadDataset(f"{place}: {column} is {text!r}. It must be a number, zero or above.")
+    if not value.is_finite() or not 0 <= value < NUMBER_BELOW:
+        raise BadDataset(f"{place}: {column} is {text!r}. It must be a number, not negative, below a thousand million.")
     return value
 
 
@@ -162,6 +163,19 @@ def _day(text: str, place: str, column: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise BadDataset(f"{place}: {column} is {text!r}. It must be a date such as 2017-03-31.") from None
+
+
+def _product_table(folder: Path) -> dict[str, dict[str, str]]:
+    """products.csv by product_id; list_price in the contract's form, or "" where no price is known."""
+    table: dict[str, dict[str, str]] = {}
+    for place, row in _read(folder, "products.csv", _PRODUCT_COLUMNS):
+        if row["product_id"] in table:
+            raise BadDataset(f"{place}: product_id {row['product_id']!r} is there already. Keep one of the two lines.")
+        if row["list_price"]:
+            price = _number(row["list_price"], place, "list_price").quantize(_CENT, ROUND_HALF_UP)
+            row["list_price"] = "" if is_fuel(row) else str(price)
+        table[row["product_id"]] = row
+    return table
 
 
 def _store_codes(folder: Path) -> list[str]:
@@ -173,19 +187,23 @@ def _store_codes(folder: Path) -> list[str]:
 
 def _units_sold(
     folder: Path, codes: list[str], table: Mapping[str, Mapping[str, str]]
-) -> tuple[dict[str, dict[str, Decimal]], date | None, date | None]:
+) -> tuple[dict[str, dict[str, Decimal]], Days]:
     """Units of each product that each store sold, and the first and last business day of all."""
     fuel = {sku for sku, row in table.items() if is_fuel(row)}
     sold: dict[str, dict[str, Decimal]] = {}
     first, last = "", ""
     for code in codes:
-        units = sold[code] = defaultdict(Decimal)
+        units = sold[code] = {}
         for place, row in _read(folder, f"store-{code}-lines.csv", ("product_id", "quantity", "transaction_timestamp")):
             moment, sku = row["transaction_timestamp"], row["product_id"]
             first, last = min(first or moment, moment), max(last, moment)
             if sku in table and sku not in fuel:
-                units[sku] += _number(row["quantity"], place, "quantity") or 1
-    return sold, _business_day(first), _business_day(last)
+                units[sku] = units.get(sku, Decimal(0)) + (_number(row["quantity"], place, "quantity") or 1)
+    return sold, (_business_day(first), _business_day(last))
+
+
+def _units_of(sku: str, sold: Mapping[str, Mapping[str, Decimal]]) -> Decimal:
+    return sum((units[sku] for units in sold.values() if sku in units), Decimal(0))
 
 
 def _business_day(moment: str) -> date | None:
@@ -247,18 +265,14 @@ def _product_name(row: Mapping[str, str]) -> str:
     return what + size + brand
 
 
-def _product(place: int, row: Mapping[str, str], levels: Mapping[str, Decimal]) -> Row:
-    sku, fuel = row["product_id"], is_fuel(row)
-    price = None
-    if row["list_price"] and not fuel:
-        amount = _number(row["list_price"], f"products.csv, line {place}", "list_price")
-        price = str(amount.quantize(_CENT, ROUND_HALF_UP))
+def _product(row: Mapping[str, str], units: Decimal) -> Row:
     return {
-        "id": identity(f"product:{sku}"), "company_id": COMPANY_ID, "brand_id": BRAND_ID, "store_id": None,
-        "category_id": _category_id(row["department"], row["product_category"]), "name": _product_name(row),
-        "sku": sku, "barcode": None, "price": price, "cost": None, "is_active": True, "is_volatile": fuel,
-        "has_modifiers": False, "reorder_level": f"{levels[sku]:f}" if sku in levels else None, "image_url": None,
-        "description": None, "created_at": CREATED, "updated_at": CREATED,
+        "id": identity(f"product:{row['product_id']}"), "company_id": COMPANY_ID, "brand_id": BRAND_ID,
+        "store_id": None, "category_id": _category_id(row["department"], row["product_category"]),
+        "name": _product_name(row), "sku": row["product_id"], "barcode": None, "price": row["list_price"] or None,
+        "cost": None, "is_active": True, "is_volatile": is_fuel(row), "has_modifiers": False,
+        "reorder_level": f"{_week_of(units):f}" if units else None, "image_url": None, "description": None,
+        "created_at": CREATED, "updated_at": CREATED,
     }  # fmt: skip
 
 
@@ -275,11 +289,10 @@ def _stock(code: str, sold: Mapping[str, Decimal]) -> Iterator[Row]:
         }  # fmt: skip
 
 
-def _promotion(
-    name: str, code: str, title: str, products: list[str] | None, days: tuple[date | None, date | None]
-) -> Row:
+def _promotion(name: str, code: str, title: str, products: list[str] | None, days: Days) -> Row:
     """A promotion in the compiled form; `products` None means all. Coupons are handed in, loyalty prices are not."""
     is_coupon = products is not None
+    start, end = (day and day.isoformat() for day in days)
     apply_to = "products" if is_coupon else "all"
     return {
         "id": identity(f"promotion:{name}"), "code": code, "name": title, "company_id": COMPANY_ID,
@@ -287,8 +300,8 @@ def _promotion(
         "execution_priority": 200 if is_coupon else 100, "is_active": True, "is_auto_apply": not is_coupon,
         "require_voucher": is_coupon, "member_only": True, "is_stackable": True,
         "validity": {
-            "start_date": days[0].isoformat() if days[0] else None, "end_date": days[1].isoformat() if days[1] else None,
-            "time_start": None, "time_end": None, "days_of_week": None, "exclude_holidays": False,
+            "start_date": start, "end_date": end, "time_start": None, "time_end": None, "days_of_week": None,
+            "exclude_holidays": False,
         },
         "scope": {
             "apply_to": apply_to, "categories": [], "products": products or [], "exclude_categories": [],
@@ -306,20 +319,28 @@ def _promotion(
     }  # fmt: skip
 
 
-def _loyalty(first: date | None, last: date | None) -> Row:
+def _loyalty(days: Days) -> Row:
     """Loyalty prices: the source tells the discount of each line, and no rule. So: everything, in whole years."""
-    days = (first and first.replace(month=1, day=1), last and last.replace(month=12, day=31))
-    return _promotion("loyalty", LOYALTY, "Loyalty card price", None, days)
+    first, last = days
+    years = (first and first.replace(month=1, day=1), last and last.replace(month=12, day=31))
+    return _promotion("loyalty", LOYALTY, "Loyalty card price", None, years)
+
+
+def _campaigns(folder: Path) -> dict[str, tuple[str, Days]]:
+    """Campaign → (type, first and last day)."""
+    columns = ("campaign_id", "campaign_type", "start_date", "end_date")
+    return {
+        row["campaign_id"]: (
+            row["campaign_type"],
+            (_day(row["start_date"], place, "start_date"), _day(row["end_date"], place, "end_date")),
+        )
+        for place, row in _read(folder, "campaigns.csv", columns)
+    }
 
 
 def _coupons(folder: Path) -> Iterator[Row]:
     """(campaign, coupon) → a promotion with its products, also those that the product table lacks (there are six)."""
-    campaigns = {
-        row["campaign_id"]: (
-            row["campaign_type"], _day(row["start_date"], place, "start_date"), _day(row["end_date"], place, "end_date"),
-        )
-        for place, row in _read(folder, "campaigns.csv", ("campaign_id", "campaign_type", "start_date", "end_date"))
-    }  # fmt: skip
+    campaigns = _campaigns(folder)
     covered: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for place, row in _read(folder, "coupons.csv", ("coupon_upc", "product_id", "campaign_id")):
         if row["campaign_id"] not in campaigns:
@@ -327,7 +348,7 @@ def _coupons(folder: Path) -> Iterator[Row]:
         covered[row["campaign_id"], row["coupon_upc"]][row["product_id"]] = None
     ids: dict[str, str] = {}
     for (campaign, coupon), skus in covered.items():
-        kind, start, end = campaigns[campaign]
+        kind, days = campaigns[campaign]
         products = [ids.get(sku) or ids.setdefault(sku, identity(f"product:{sku}")) for sku in skus]
         title = f"Coupon {coupon}, campaign {campaign} ({kind})"
-        yield _promotion(f"{campaign}/{coupon}", f"C{campaign}-{coupon}", title, products, (start, end))
+        yield _promotion(f"{campaign}/{coupon}", f"C{campaign}-{coupon}", title, products, days)

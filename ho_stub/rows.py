@@ -46,10 +46,8 @@ BASELINE_LACKS = {"categories": (), "products": ("barcode", "is_volatile", "reor
 
 def filled(dataset: str, row: Mapping[str, Any], company_id: str, now: str) -> dict[str, Any]:
     """A row with all of the contract's fields; unknown ones stay. The flat form of a promotion is left as it is."""
-    if dataset == "promotions" and "discount_type" in row:
-        whole = dict(row)
-    else:
-        whole = EMPTY[dataset] | dict(row)
+    is_flat = dataset == "promotions" and "discount_type" in row
+    whole = dict(row) if is_flat else EMPTY[dataset] | dict(row)
     for name in ("created_at", "updated_at", "compiled_at"):
         if name in whole and whole[name] is None:
             whole[name] = now
@@ -93,3 +91,20 @@ def micros(moment: str) -> int:
 def utc_now() -> str:
     """This moment as the contract writes it, in microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def baseline_row(dataset: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row as a baseline head office sends it: fewer fields, money as numbers."""
+    for name in ("row_version", *BASELINE_LACKS[dataset]):
+        row.pop(name, None)
+    for name in ("price", "cost"):
+        if dataset == "products" and isinstance(row.get(name), str):
+            row[name] = _number(row[name])
+    return row
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -8,10 +8,34 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NoReturn
 
 # ISO 4217 currencies whose minor unit is not the hundredth.
-EXPONENTS = dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0)
-EXPONENTS |= dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3) | dict.fromkeys(("CLF", "UYW"), 4)
+EXPONENTS = dict.fromkeys(
+    (
+        "BIF",
+        "CLP",
+        "DJF",
+        "GNF",
+        "ISK",
+        "JPY",
+        "KMF",
+        "KRW",
+        "PYG",
+        "RWF",
+        "UGX",
+        "UYI",
+        "VND",
+        "VUV",
+        "XAF",
+        "XOF",
+        "XPF",
+    ),
+    0,
+)
+EXPONENTS |= dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3) | dict.fromkeys(("CLF", "UYW"), 4)
 QUANTITY_DECIMALS = 3
-WHOLE_DIGITS_MAX = 12
+MONEY_DIGITS_MAX = 12
+QUANTITY_DIGITS_MAX = 9
+# What the books can hold in minor units, whatever the currency.
+AMOUNT_MAX = Decimal(10) ** 14
 SIGN = {"sale": 1, "refund": -1, "void": -1}
 
 _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
@@ -81,6 +105,13 @@ def line_amount(quantity: Decimal, unit_price: Decimal, discount: Decimal, curre
     return (quantity * unit_price - discount).quantize(Decimal(1).scaleb(-exponent(currency)), ROUND_HALF_UP)
 
 
+def iso_day(text: str) -> str:
+    """A date as the contract writes it. Raises ValueError for anything else."""
+    if date.fromisoformat(text).isoformat() != text:
+        raise ValueError(f"{text} is not a date like 2026-11-21")
+    return text
+
+
 def is_id(value: object) -> bool:
     """Whether it is a UUID as the contract writes it: lower case, with hyphens."""
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
@@ -148,7 +179,10 @@ def read_single(raw: dict[str, Any], store_id: str, currency: str, today: date) 
 def _lines(items: object, currency: str) -> tuple[Line, ...]:
     if not isinstance(items, list) or not items:
         _fail("items", "must be a list of at least one item")
-    return tuple(_line(index, item, currency) for index, item in enumerate(items))
+    lines = tuple(_line(index, item, currency) for index, item in enumerate(items))
+    if sum(abs(line.amount) for line in lines) >= AMOUNT_MAX:
+        _fail("items", "come to more than any shop takes")
+    return lines
 
 
 def _line(index: int, item: object, currency: str) -> Line:
@@ -158,7 +192,7 @@ def _line(index: int, item: object, currency: str) -> Line:
     product, made_up = item.get("product"), item.get("product_data")
     if (product is None) == (made_up is None):
         _fail(at, "has either product or product_data")
-    quantity = _decimal(item.get("quantity"), f"{at}.quantity", QUANTITY_DECIMALS)
+    quantity = _decimal(item.get("quantity"), f"{at}.quantity", QUANTITY_DECIMALS, QUANTITY_DIGITS_MAX)
     if quantity <= 0:
         _fail(f"{at}.quantity", "must be more than zero; the sale's kind gives the sign")
     price = _money(item.get("unit_price"), f"{at}.unit_price", currency)
@@ -206,10 +240,9 @@ def _check_payments(payments: object, currency: str) -> None:
 
 
 def _without_floats(item: object) -> object:
-    if not isinstance(item, dict):
-        return item
-    numbers = {name: str(value) for name, value in item.items() if type(value) in (int, float)}
-    return item | numbers
+    if isinstance(item, dict):
+        return {name: _without_floats(value) for name, value in item.items()}
+    return str(item) if type(item) in (int, float) else item
 
 
 def _fail(field: str, message: str) -> NoReturn:
@@ -238,7 +271,7 @@ def _sequence(value: object) -> int:
 
 def _day(value: object) -> str:
     try:
-        return date.fromisoformat(_text(value, "business_date")).isoformat()
+        return iso_day(_text(value, "business_date"))
     except ValueError:
         _fail("business_date", "must be a date like 2026-11-21")
 
@@ -259,13 +292,18 @@ def _currency(value: object) -> str:
 
 
 def _money(value: object, field: str, currency: str) -> Decimal:
-    return _decimal(value, field, exponent(currency))
+    return _decimal(value, field, exponent(currency), MONEY_DIGITS_MAX)
 
 
-def _decimal(value: object, field: str, decimals: int) -> Decimal:
+def _decimal(value: object, field: str, decimals: int, digits: int) -> Decimal:
     found = _DECIMAL.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         _fail(field, "must be a decimal in a string")
-    if len(found[2]) > WHOLE_DIGITS_MAX or len(found[3] or "") > decimals:
-        _fail(field, f"has at most {decimals} decimals and {WHOLE_DIGITS_MAX} digits before them")
+    if len(found[2]) > digits or len(found[3] or "") > decimals:
+        _fail(field, f"has at most {decimals} decimals and {digits} digits before them")
     return Decimal(found[0])
+
+
+def storable(text: object) -> str | None:
+    """Text that SQLite can keep: no half of a surrogate pair."""
+    return text.encode(errors="replace").decode() if isinstance(text, str) else None

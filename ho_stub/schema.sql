@@ -76,6 +76,7 @@ CREATE TABLE seen (
   device_id TEXT NOT NULL, journal_id TEXT NOT NULL, device_seq INTEGER NOT NULL, accepted INTEGER NOT NULL,
   stock_seq INTEGER NOT NULL, PRIMARY KEY (device_id, journal_id, device_seq));
 CREATE INDEX seen_by_stock ON seen (device_id, journal_id, stock_seq);
+CREATE INDEX seen_refused ON seen (device_id, journal_id, device_seq) WHERE NOT accepted;
 CREATE TABLE journal (
   device_id TEXT NOT NULL, journal_id TEXT NOT NULL, contiguous_seq INTEGER NOT NULL, PRIMARY KEY (device_id, journal_id));
 

@@ -161,7 +161,7 @@ def _zone_problems(file: _File) -> Iterable[str]:
     ]:
         try:
             ZoneInfo(name)
-        except (ValueError, OSError):
+        except (ValueError, OSError, LookupError):
             yield f"{at}.timezone is {name!r}; it must be an IANA zone like Asia/Jakarta"
 
 
@@ -214,7 +214,7 @@ def find(source: str | Path | Seed | None) -> Seed:
     """The data that `source` names: None the tiny world, 'sample' or a folder the loader's, a file its JSON.
 
     Raises:
-        SeedError: naming what is wrong and the mend.
+        ValueError: naming what is wrong and the mend.
     """
     if source is None:
         return tiny()
@@ -222,7 +222,6 @@ def find(source: str | Path | Seed | None) -> Seed:
         return source
     if source != "sample" and not Path(source).is_dir():
         return read_file(Path(source))
-    from ho_stub.loader import load  # reads gzip and CSV: only when asked
+    from ho_stub.loader import load  # gzip and CSV: only when asked
 
-    found: Seed = load(Path(__file__).parent / "sample" if source == "sample" else source)
-    return found
+    return load(source)

@@ -109,7 +109,7 @@ class Stock:
         """The next page of a store's figures.
 
         `seen_as_of` is the stock change up to which all figures sent so far are complete. For the last page of a
-        snapshot that is the snapshot's beginning: rows sent early in it may have moved since, and the delta brings them.
+        snapshot that is the snapshot's beginning: rows sent early may have moved since, and the delta brings them.
         """
         head = self.head()
         start = cursor or self._at(scope, head, "")

@@ -34,8 +34,8 @@ Intercept = Callable[[str, str], Canned | None]
 class HeadOffice:
     """A running stub. `world` changes what it holds, `requests` tells what it was asked.
 
-    `intercept(method, path)` may answer in its place (None: let it through). `drop_after_commit = n`: the next n uploads
-    are committed, then the connection is cut without an answer (they are logged with status 0).
+    `intercept(method, path)` may answer in its place (None: let it through). `drop_after_commit = n`: the next n
+    uploads are committed, then the connection is cut without an answer (they are logged with status 0).
     """
 
     def __init__(
@@ -93,6 +93,11 @@ class HeadOffice:
         self._thread.join()
         self._server = self._thread = None
 
+    def close(self) -> None:
+        """Stop, and close the database: the end of this office."""
+        self.stop()
+        self.world.close()
+
     def clear_requests(self) -> None:
         """Forget what was asked so far."""
         self.requests.clear()
@@ -107,8 +112,7 @@ class HeadOffice:
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
-        self.world.close()
+        self.close()
 
 
 class _Server(uvicorn.Server):

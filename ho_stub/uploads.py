@@ -7,11 +7,9 @@ from urllib.parse import urlencode
 import msgspec
 from fastapi import APIRouter, Response
 
-from ho_stub.books import Rejected, business_day
-from ho_stub.call import Call, Caller, Sender, too_large
-from ho_stub.downloads import signed_in
-from ho_stub.errors import ContractError, bad_request
-from ho_stub.sale import InvalidSale, is_id, read_single
+from ho_stub.call import Call, Caller, Sender, signed_in, too_large
+from ho_stub.errors import ContractError, Rejected, bad_request
+from ho_stub.sale import InvalidSale, is_id, iso_day, read_single
 
 BATCH_MAX = 500
 PAGE_SIZE_DEFAULT = 50
@@ -33,7 +31,7 @@ def sales_batch(call: Sender) -> Response:
         if sales and isinstance(sales[-1], dict):
             device_id, journal_id = sales[-1].get("device_id"), sales[-1].get("journal_id")
             if isinstance(device_id, str) and isinstance(journal_id, str) and is_id(journal_id):
-                contiguous = books.contiguous_seq(device_id, journal_id)
+                contiguous = call.world.receipts.contiguous_seq(device_id, journal_id)
     return call.answer(msgspec.json.encode({"results": results, "contiguous_seq": contiguous}))
 
 
@@ -43,7 +41,7 @@ def receipts(call: Caller, device_id: str = "", journal_id: str = "") -> Respons
     _ = call.account
     _need_journal(device_id, journal_id)
     with call.world.db.read():
-        body = {"epoch": call.world.epoch, **call.world.books.receipts(device_id, journal_id)}
+        body = {"epoch": call.world.epoch, **call.world.receipts.of(device_id, journal_id)}
     return call.answer(msgspec.json.encode(body))
 
 
@@ -55,7 +53,7 @@ def heartbeat(call: Sender) -> Response:
     device_id = body.get("device_id")
     if not isinstance(device_id, str) or not device_id:
         raise bad_request("device_id must be text.")
-    call.world.books.heartbeat(device_id.encode(errors="replace").decode(), json.dumps(body).encode())
+    call.world.keep_heartbeat(device_id.encode(errors="replace").decode(), json.dumps(body).encode())
     return Response(status_code=204)
 
 
@@ -65,7 +63,7 @@ def usage(call: Sender) -> Response:
     _ = call.account
     usages = _batch(call.body(), "usages")
     with call.world.db.write():
-        taken = call.world.books.take_usages(usages, native=call.world.native)
+        taken = call.world.usage_logs.take(usages, call.world.feed, native=call.world.native)
     return call.answer(json.dumps(taken).encode())
 
 
@@ -84,7 +82,7 @@ def single_sale(call: Sender) -> Response:
         raise bad_request(str(exc), "INVALID_SALE") from exc
     except Rejected as exc:
         raise ContractError(403 if call.world.native else 404, exc.code, str(exc)) from exc
-    _, found = call.world.books.list_sales("WHERE id = ?", [outcome.id], 1, 0)
+    _, found = call.world.ledger.page("WHERE id = ?", [outcome.id], 1, 0)
     answer = _listed(call, found[0]) | {"products": outcome.products}
     return call.answer(msgspec.json.encode(answer), 201 if outcome.status == "created" else 200)
 
@@ -111,7 +109,7 @@ def sales_list(
             bound.append(_day(day))
     number, size = _counting("page", page, 1_000_000), _counting("page_size", page_size, PAGE_SIZE_MAX)
     sql = "WHERE " + " AND ".join(where)
-    count, found = call.world.books.list_sales(sql, bound, size, (number - 1) * size)
+    count, found = call.world.ledger.page(sql, bound, size, (number - 1) * size)
     body = {
         "count": count,
         "next": _link(call, number + 1) if number * size < count else None,
@@ -149,7 +147,7 @@ def _link(call: Call, page: int) -> str:
 
 def _day(text: str) -> str:
     try:
-        return business_day(text)
+        return iso_day(text)
     except ValueError as exc:
         raise bad_request("Dates look like 2026-11-21.", "INVALID_DATE_FORMAT") from exc
 

@@ -17,10 +17,13 @@ from ho_stub import seed, settings
 from ho_stub.accounts import Accounts
 from ho_stub.books import Books
 from ho_stub.cursor import Scope
-from ho_stub.database import Database
+from ho_stub.database import Backup, Database
 from ho_stub.feed import Feed
-from ho_stub.rows import BASELINE_LACKS, DATASETS, utc_now
+from ho_stub.ledger import Ledger
+from ho_stub.receipts import Receipts
+from ho_stub.rows import DATASETS, baseline_row, utc_now
 from ho_stub.stock import Stock
+from ho_stub.usages import Usages
 
 Profile = Literal["native", "baseline"]
 CAPABILITIES = ("cursor", "sales_batch", "receipts", "stock", "digest", "heartbeat", "gzip_requests")
@@ -36,6 +39,9 @@ class World:
         self.profile = profile
         self.db = Database(str(path))
         self.accounts = Accounts(self.db)
+        self.ledger = Ledger(self.db)
+        self.receipts = Receipts(self.db, self.ledger)
+        self.usage_logs = Usages(self.db)
         self.books = Books(self)
         self._today: date | None = None
         self._counts: dict[tuple[str, int], int] = {}
@@ -89,6 +95,10 @@ class World:
             "SELECT id, code, name, timezone, day_start, currency, brand_id FROM store WHERE id = ?", (store_id,)
         )
         return None if found is None else dict(zip(STORE_FIELDS, found, strict=True))
+
+    def store_answer(self, store: Mapping[str, Any]) -> dict[str, Any]:
+        """The contract's `store` object."""
+        return {name: store[name] for name in STORE_FIELDS if name != "brand_id"}
 
     def has_brand(self, brand_id: str) -> bool:
         """Whether the company has this brand."""
@@ -189,7 +199,7 @@ class World:
         return row
 
     def scope(self, dataset: str, *, brand_id: str | None = None, store_id: str | None = None) -> Scope:
-        """A scope as downloads ask for it. A promotion's brand targets are matched with the store's brand by default."""
+        """A scope as downloads ask for it. Without a brand, promotions are matched with that of the store."""
         window = ""
         if dataset == "promotions":
             window = settings.window_key(self.settings())
@@ -234,11 +244,11 @@ class World:
 
     # -- accidents
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> Backup:
         """A backup of everything, for `restore`."""
         return self.db.copy()
 
-    def restore(self, backup: Any, new_epoch: bool = True) -> None:
+    def restore(self, backup: Backup, new_epoch: bool = True) -> None:
         """Go back to a backup. With `new_epoch=False` head office doesn't know that it was restored.
 
         Tokens stay valid, as signed ones would.
@@ -260,55 +270,33 @@ class World:
     # -- the books
 
     def sales(self) -> list[dict[str, Any]]:
-        """Every sale taken, and every one refused that was not taken later, each with `state` and the body received."""
-        accepted = self.db.rows(
-            """SELECT external_id, kind, total, declared, exponent, store_id, device_id, journal_id, device_seq,
-            business_date, currency, warnings, products, body FROM sale ORDER BY rowid"""
-        )
-        refused = self.db.rows(
-            """SELECT external_id, device_id, journal_id, device_seq, code, error, body FROM refusal
-            WHERE code = 'PAYLOAD_MISMATCH' OR external_id IS NULL OR external_id NOT IN (SELECT external_id FROM sale)
-            ORDER BY rowid"""
-        )
-        names = ("store_id", "device_id", "journal_id", "device_seq", "business_date", "currency")
-        found = []
-        for external_id, kind, total, declared, digits, *rest, warnings, products, body in accepted:
-            sale = {
-                "external_id": external_id,
-                "state": "accepted",
-                "kind": kind,
-                **dict(zip(names, rest, strict=True)),
-            }
-            sale |= {"total": _money(total, digits), "declared_total": _money(declared, digits)}
-            sale |= {"warnings": json.loads(warnings), "products": json.loads(products), "body": json.loads(body)}
-            found.append(sale)
-        for external_id, device_id, journal_id, seq, code, error, body in refused:
-            raw = json.loads(body)
-            whole = raw if isinstance(raw, dict) else {}
-            sale = {"external_id": external_id, "state": "refused", "kind": whole.get("kind"), "device_id": device_id}
-            sale |= {"journal_id": journal_id, "device_seq": seq, "total": whole.get("total_amount")}
-            found.append(sale | {"code": code, "error": error, "body": raw})
-        return found
+        """Every sale accepted, then every one refused and not accepted since, each with `state` and `body`."""
+        return self.ledger.sales()
 
     def ledger_total(self) -> str:
         """The sum of all accepted sales as head office computes them, refunds and voids subtracted."""
-        return self.books.signed_total("total")
+        return self.ledger.total()
 
     def sale_count(self) -> int:
         """How many sales were accepted."""
-        return int(self.db.value("SELECT count(*) FROM sale"))
+        return self.ledger.sale_count()
 
     def line_count(self) -> int:
         """How many lines the accepted sales have."""
-        return int(self.db.value("SELECT count(*) FROM sale_line"))
+        return self.ledger.line_count()
 
     def usages(self) -> list[dict[str, Any]]:
         """Every usage log taken, as received."""
-        return [json.loads(body) for (body,) in self.db.rows("SELECT body FROM usage ORDER BY rowid")]
+        return self.usage_logs.taken()
 
     def usage_count(self) -> int:
         """How many usage logs were taken."""
-        return int(self.db.value("SELECT count(*) FROM usage"))
+        return self.usage_logs.count()
+
+    def keep_heartbeat(self, device_id: str, body: bytes) -> None:
+        """Keep a device's last sign of life."""
+        with self.db.write():
+            self.db.run("INSERT OR REPLACE INTO heartbeat VALUES (?, ?, ?)", (device_id, body, utc_now()))
 
     def heartbeat(self, device_id: str) -> dict[str, Any] | None:
         """A device's last sign of life, or None."""
@@ -318,25 +306,3 @@ class World:
     def close(self) -> None:
         """Close the database."""
         self.db.close()
-
-
-def baseline_row(dataset: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A row as a baseline head office sends it: fewer fields, money as numbers."""
-    for name in ("row_version", *BASELINE_LACKS[dataset]):
-        row.pop(name, None)
-    for name in ("price", "cost"):
-        if dataset == "products" and isinstance(row.get(name), str):
-            row[name] = _number(row[name])
-    return row
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _money(units: int, digits: int) -> str:
-    sign, units = ("-" if units < 0 else ""), abs(units)
-    return f"{sign}{units // 10**digits}.{units % 10**digits:0{digits}d}" if digits else f"{sign}{units}"

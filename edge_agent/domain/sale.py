@@ -68,7 +68,7 @@ class Item:
 
     product: str | None = None
     quantity: Number = "1"
-    unit_price: Number = "0"
+    unit_price: Number | None = None
     discount: Number = "0"
     tax: Number | None = None
     promotion_ids: Sequence[str] = ()
@@ -119,6 +119,7 @@ class Draft:
     cashier_id: str | None = None
     customer_id: str | None = None
     currency: str | None = None
+    total_amount: Number | None = None  # only compared with the lines' sum
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -428,6 +429,13 @@ def check(draft: Draft, place: Place, *, new_id: str, client_timestamp: dt.datet
         raise InvalidSale("TOO_MANY_ITEMS", "items", f"more than {LINES_MAX} lines", "Split it into several sales.")
     lines = [_check_item(item, number, exponent, place.company_id) for number, item in enumerate(draft.items)]
     total = sum(line[1] for line in lines)
+    if draft.total_amount is not None and money.parse_money(draft.total_amount, exponent, "total_amount") != total:
+        raise InvalidSale(
+            "TOTAL_MISMATCH",
+            "total_amount",
+            f"{draft.total_amount} is not the sum of the lines, {money.format_money(total, exponent)}",
+            "Check prices, quantities and discounts; or leave total_amount out.",
+        )
     sign = SIGN[draft.kind]
     external_id = new_id if draft.external_id is None else require_uuid(draft.external_id, "external_id")
     said = {

@@ -152,8 +152,8 @@ def office() -> Iterator[HeadOffice]:
 @pytest.fixture
 def device(office: HeadOffice) -> Iterator[Device]:
     device = Device(office)
-    with device.http:
-        yield device
+    yield device
+    device.http.close()
 
 
 @pytest.fixture
@@ -161,5 +161,5 @@ def baseline() -> Iterator[Device]:
     """A device of a baseline head office."""
     with HeadOffice(profile="baseline") as office:
         device = Device(office)
-        with device.http:
-            yield device
+        yield device
+        device.http.close()

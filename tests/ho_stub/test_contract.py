@@ -28,6 +28,8 @@ def shape(value: Any) -> Any:
 def fits(real: Any, example: Any) -> bool:
     """Whether an answer has the example's names, and kinds where both have a value."""
     if isinstance(real, dict) and isinstance(example, dict):
+        if not real or not all(map(str.islower, real)):  # a map by SKU: its names are data
+            return True
         return real.keys() == example.keys() and all(fits(real[name], example[name]) for name in real)
     if isinstance(real, list) and isinstance(example, list):
         return not real or not example or fits(real[0], example[0])

@@ -1,0 +1,112 @@
+"""``products`` and ``promotions``: looking things up in the local catalogue."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge_agent.cli.door import Json, Limit, group, not_here, opened
+from edge_agent.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from edge_agent.agent import EdgeAgent
+
+products_app = group("Look products up.")
+promotions_app = group("Look promotions up.")
+
+
+def _stock_json(agent: EdgeAgent, product_id: str) -> dict[str, Any]:
+    stock = agent.catalog.stock(product_id)
+    if stock is None:
+        return {"quantity": None, "available": None, "as_of": None}
+    return {"quantity": stock.quantity, "available": stock.available, "as_of": stock.as_of}
+
+
+@products_app.command("search")
+def products_search(
+    text: Annotated[str, typer.Argument(help="Words, or beginnings of words, of the name or SKU.")],
+    limit: Limit = 20,
+    as_json: Json = False,
+) -> None:
+    """Search products by name and SKU.
+
+    Example: edge-agent products search "choc milk"
+    """
+    with opened(as_json) as agent:
+        found = agent.catalog.search(text, limit=limit)
+        if as_json:
+            products = [{**product.fields, "price": product.price} for product in found.products]
+            print_json({"schema": 1, "products": products, "total": found.total})
+            return
+        if not found.products:
+            print(f"No product has words that begin with “{text}”.")
+            return
+        print_table(
+            ("SKU", "name", "price", "barcode", ""),
+            [
+                (p.sku, p.name, "ask" if p.price is None else p.price, p.barcode, "" if p.is_active else "inactive")
+                for p in found.products
+            ],
+            numeric=("price",),
+        )
+        if found.total > len(found.products):
+            print(f"{found.total - len(found.products):,} more: give more words, or --limit.")
+
+
+@products_app.command("show")
+def products_show(
+    key: Annotated[str, typer.Argument(metavar="ID|SKU|BARCODE", help="The product's id, SKU or barcode.")],
+    as_json: Json = False,
+) -> None:
+    """Show one product with its price and what is there of it."""
+    with opened(as_json) as agent:
+        catalog = agent.catalog
+        product = catalog.by_id(key) or catalog.by_sku(key) or catalog.by_barcode(key)
+        if product is None:
+            not_here(f"no product has the id, SKU or barcode {key}", as_json)
+            return
+        stock = _stock_json(agent, product.id)
+        if as_json:
+            print_json({"schema": 1, **product.fields, "price": product.price, "stock": stock})
+            return
+        print(product.name + ("" if product.is_active else " (inactive)"))
+        print(f"Price     {'not set: ask' if product.price is None else product.price}")
+        print(f"SKU       {product.sku or '—'}    Barcode   {product.barcode or '—'}")
+        available = stock["available"]
+        print(f"In stock  {'not known' if available is None else f'{available.normalize():f}'}")
+        print(f"Id        {product.id}")
+
+
+@promotions_app.command("list")
+def promotions_list(
+    active: Annotated[bool, typer.Option("--active", help="Only those that apply now.")] = False,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Only those that apply at a time: 2026-11-21T18:30 (store time).")
+    ] = None,
+    limit: Limit = 100,
+    as_json: Json = False,
+) -> None:
+    """List promotions: all on this device, or those that apply at a moment."""
+    moment = None
+    if at is not None:
+        try:
+            moment = dt.datetime.fromisoformat(at)
+        except ValueError:
+            raise typer.BadParameter("write it as 2026-11-21T18:30", param_hint="--at") from None
+    with opened(as_json) as agent:
+        catalog = agent.catalog
+        found = catalog.promotions(active_at=moment) if active or moment else catalog.all_promotions()
+        if as_json:
+            print_json({"schema": 1, "promotions": [p.fields for p in found[:limit]], "total": len(found)})
+            return
+        if not found:
+            print("No promotion applies." if active or moment else "No promotions on this device.")
+            return
+        print_table(
+            ("code", "name", "kind", "from", "to"),
+            [(p.code, p.name, p.promo_type, p.validity.start_date, p.validity.end_date) for p in found[:limit]],
+        )
+        if len(found) > limit:
+            print(f"{len(found) - limit:,} more: give --limit.")

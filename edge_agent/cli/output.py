@@ -1,0 +1,77 @@
+"""Printing: JSON on stdout for programs, tables for people, progress bars on stderr when someone looks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from edge_agent.sync.report import Progress, no_progress
+
+_LINE_WIDTH = 120
+_STEP_WORDS = {
+    "sales": "sending sales",
+    "usages": "sending promotion uses",
+    "categories": "fetching categories",
+    "products": "fetching products",
+    "promotions": "fetching promotions",
+    "stock": "fetching stock",
+}
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on a line of stdout; decimals become text."""
+    sys.stdout.write(msgspec.json.encode(value, enc_hook=_plain).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    raise TypeError(type(value))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: Sequence[str] = ()) -> None:
+    """A table for people; numbers stand to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console = Console(width=None if sys.stdout.isatty() else _LINE_WIDTH, markup=False, highlight=False)
+    console.print(table)
+
+
+@contextmanager
+def progress_bar(*, wanted: bool = True) -> Iterator[Progress]:
+    """A progress bar for each step on stderr; nothing without a terminal."""
+    if not wanted or not sys.stderr.isatty():
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    bars = Bars(
+        TextColumn("{task.description:24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def show(step: str, done: int, total: int | None) -> None:
+        if step not in tasks:
+            tasks[step] = bars.add_task(_STEP_WORDS.get(step, step), total=total)
+        bars.update(tasks[step], completed=done, total=total)
+
+    with bars:
+        yield show
