@@ -8,8 +8,6 @@ from pathlib import Path
 
 from edge_agent.clock import Clock
 from edge_agent.errors import (
-    ContractBroken,
-    EdgeAgentError,
     InvalidSettings,
     NotSignedIn,
     Refused,
@@ -119,40 +117,39 @@ def _refuse_another_device(home: Path, settings: Settings) -> None:
 def check_with_head_office(head_office: HttpHeadOffice, settings: Settings) -> None:
     """Ask head office whether the sign-in is good and company, store and brand are this device's.
 
+    A native head office answers 403 without saying which id it is about, and a baseline one answers its version for
+    any company. So each id is asked for with as little beside it as can be.
+
     Raises:
         NotSignedIn, Refused, Unreachable, ContractBroken: as each method of the client; ``Refused`` names which id
             is wrong.
     """
     head_office.sign_in()
+    refusal = None
     try:
         head_office.version(None)
-    except Refused as refusal:
-        raise _which_is_wrong(head_office, settings, refusal) from refusal
-    try:
-        head_office.probe("products", {"company_id": settings.company_id, "brand_id": settings.brand_id})
-    except Refused as refusal:
-        if refusal.status in (403, 404) or refusal.ho_code == "BRAND_NOT_FOUND":
-            raise _wrong("brand", settings.brand_id, refusal) from refusal
-    except ContractBroken:
-        pass  # whatever this answer is, the brand was not refused
+    except Refused as error:
+        refusal = error
+    company = {"company_id": settings.company_id}
+    for noun, dataset, params in (
+        ("company", "categories", company),
+        ("store", "promotions", {**company, "store_id": settings.store_id}),
+        ("brand", "products", {**company, "brand_id": settings.brand_id}),
+    ):
+        try:
+            head_office.probe(dataset, params)
+        except Refused as error:
+            named = error.ho_code.removesuffix("_NOT_FOUND").removeprefix("MISSING_").removesuffix("_ID").lower()
+            raise _wrong(named if named in _NOUNS else noun, settings, error) from error
+    if refusal is not None:
+        raise refusal
 
 
-def _which_is_wrong(head_office: HttpHeadOffice, settings: Settings, refusal: Refused) -> EdgeAgentError:
-    """A native head office answers 403 without saying which id it is about: ask for less, and see."""
-    if refusal.ho_code in ("COMPANY_NOT_FOUND", "MISSING_COMPANY_ID"):
-        return _wrong("company", settings.company_id, refusal)
-    if refusal.ho_code in ("STORE_NOT_FOUND", "MISSING_STORE_ID"):
-        return _wrong("store", settings.store_id, refusal)
-    if refusal.status not in (403, 404):
-        return refusal
-    try:
-        head_office.probe("categories", {"company_id": settings.company_id})
-    except (Refused, NotSignedIn):
-        return _wrong("company", settings.company_id, refusal)
-    return _wrong("store", settings.store_id, refusal)
+_NOUNS = ("company", "store", "brand")
 
 
-def _wrong(noun: str, value: str, refusal: Refused) -> Refused:
+def _wrong(noun: str, settings: Settings, refusal: Refused) -> Refused:
+    value = getattr(settings, f"{noun}_id")
     return Refused(
         f"head office does not know the {noun} {value} for this account",
         status=refusal.status,

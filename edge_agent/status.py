@@ -136,7 +136,10 @@ def in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     words = ["Selling works."]
     pending, held = status["pending"], status["held"]
     if pending == 0:
-        words.append("Everything is with head office; nothing is waiting.")
+        everything = (
+            "Everything is with head office; nothing is waiting." if status["delivered"] else "Nothing is waiting."
+        )
+        words.append(everything)
     else:
         parts = [
             _plural(status[f"pending_{noun}s"], label)

@@ -4,15 +4,17 @@ import os
 import socket
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ho_stub import downloads, uploads, version
 from ho_stub.call import Sender
 from ho_stub.errors import ContractError, NotSignedIn, bad_request
+from ho_stub.examples import CREDENTIALS, REFRESH, takes
 from ho_stub.world import World
 
 DESCRIPTION = """The reference head office of the edge agent's wire contract (`docs/head-office-api.md`).
@@ -28,16 +30,28 @@ def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.post("/api/token/", tags=["sign-in"], summary="Sign in with username and password")
-@router.post("/api/v1/token/", tags=["sign-in"], summary="The same at the path that other deployments use")
+@router.post(
+    "/api/token/", tags=["sign-in"], summary="Sign in with username and password", openapi_extra=takes(CREDENTIALS)
+)
+@router.post(
+    "/api/v1/token/",
+    tags=["sign-in"],
+    summary="The same at the path that other deployments use",
+    openapi_extra=takes(CREDENTIALS),
+)
 def sign_in(call: Sender) -> dict[str, str]:
     """`{"access", "refresh"}`; 401 for a wrong name or password."""
     username, password = _texts(call.body(), "username", "password")
     return call.world.accounts.sign_in(username, password)
 
 
-@router.post("/api/token/refresh/", tags=["sign-in"], summary="A new access token")
-@router.post("/api/v1/token/refresh/", tags=["sign-in"], summary="The same at the path that other deployments use")
+@router.post("/api/token/refresh/", tags=["sign-in"], summary="A new access token", openapi_extra=takes(REFRESH))
+@router.post(
+    "/api/v1/token/refresh/",
+    tags=["sign-in"],
+    summary="The same at the path that other deployments use",
+    openapi_extra=takes(REFRESH),
+)
 def refresh(call: Sender) -> dict[str, str]:
     """`{"access"}`; 401 when the refresh token has expired."""
     (token,) = _texts(call.body(), "refresh")
@@ -46,7 +60,8 @@ def refresh(call: Sender) -> dict[str, str]:
 
 def create_app(world: World) -> ASGIApp:
     """The application for one world; its profile decides which routes there are."""
-    app = FastAPI(
+    # Its pages at /docs work without the internet, where a shop's head office may well stand.
+    app = FastAPIOffline(
         title=f"Head office ({world.profile})",
         description=DESCRIPTION,
         version="1.0",

@@ -21,7 +21,8 @@ def run(
     db: Annotated[str, typer.Option(help="database file; it keeps sales and changes between runs")] = ":memory:",
     profile: Annotated[Literal["native", "baseline"], typer.Option(help="what head office offers")] = "native",
     data: Annotated[
-        str | None, typer.Option(help="'sample', a folder in the sample's layout, or a JSON file (ho_stub/seed.py)")
+        list[str] | None,
+        typer.Option(help="'sample', a folder in the sample's layout, or JSON files (say it once for each)"),
     ] = None,
     today: Annotated[
         datetime | None,
@@ -32,14 +33,15 @@ def run(
     import uvicorn
 
     from ho_stub.app import create_app, listen
+    from ho_stub.database import DatabaseError
     from ho_stub.world import World
 
     try:
-        world = World(db if db == ":memory:" else Path(db), data, profile)
+        world = World(db if db == ":memory:" else Path(db), data or None, profile)
         world.set_today(today.date() if today else None)
         listener = listen(host, port)
-    except (ValueError, OSError) as exc:
-        typer.secho(str(exc), err=True, fg="red")
+    except (ValueError, OSError, DatabaseError) as exc:
+        typer.secho(f"{db}: {exc}" if isinstance(exc, DatabaseError) else str(exc), err=True, fg="red")
         raise typer.Exit(1) from exc
     port = listener.getsockname()[1]
     device = world.device

@@ -10,6 +10,7 @@ from ho_stub import baseline
 from ho_stub.call import Call, Caller, signed_in
 from ho_stub.cursor import Cursor, Scope, read_cursor
 from ho_stub.errors import bad_request
+from ho_stub.examples import DIGEST, PRODUCTS, STOCK, gives
 from ho_stub.rows import DATASETS, utc_now
 from ho_stub.sale import is_id
 
@@ -43,7 +44,9 @@ def categories(call: Caller, query: Parameters) -> Response:
     return _download(call, "categories", query)
 
 
-@router.get("/products/", summary="Products of a brand: a snapshot, or what changed since a cursor")
+@router.get(
+    "/products/", summary="Products of a brand: a snapshot, or what changed since a cursor", responses=gives(PRODUCTS)
+)
 def products(call: Caller, query: Parameters) -> Response:
     """A product without `store_id` is for all stores of the brand. One that moved away comes in `deleted_ids`."""
     return _download(call, "products", query)
@@ -55,7 +58,9 @@ def promotions(call: Caller, query: Parameters) -> Response:
     return _download(call, "promotions", query)
 
 
-@native_router.get("/stock/", summary="Stock figures of a store, and which of a journal's sales they contain")
+@native_router.get(
+    "/stock/", summary="Stock figures of a store, and which of a journal's sales they contain", responses=gives(STOCK)
+)
 def stock(
     call: Caller,
     store_id: str | None = None,
@@ -85,7 +90,9 @@ def stock(
     return call.answer(msgspec.json.encode(body))
 
 
-@native_router.get("/digest/", summary="Digest of a dataset, to compare with one's own", tags=["verify"])
+@native_router.get(
+    "/digest/", summary="Digest of a dataset, to compare with one's own", tags=["verify"], responses=gives(DIGEST)
+)
 def digest(call: Caller, query: Parameters, dataset: str = "") -> Response:
     """Leaf = first byte of SHA-256(id), scaled; its value = sum of SHA-256("id:row_version")[:8] modulo 2^64."""
     _ = call.account

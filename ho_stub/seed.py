@@ -11,9 +11,11 @@
 Rows are those of the contract (head-office-api.md, section 4) without `row_version`; fields left out get empty values.
 Money and quantities are decimals in strings. `brands`, the datasets, `stock` and `accounts` may be left out: then there
 is one account, pos-02 / secret, for the first store.
+
+Several files are read as one: the company stands in exactly one of them, every list may stand in any.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -102,8 +104,8 @@ class _Account(msgspec.Struct):
 
 
 class _File(msgspec.Struct):
-    company: _Company
-    stores: list[_Store]
+    company: _Company | None = None
+    stores: list[_Store] = []
     brands: list[_Brand] = []
     categories: list[dict[str, Any]] = []
     products: list[dict[str, Any]] = []
@@ -112,12 +114,28 @@ class _File(msgspec.Struct):
     accounts: list[_Account] = []
 
 
-def read_file(path: Path) -> Dataset:
-    """A JSON file of the layout above.
+def read_files(paths: Sequence[Path]) -> Dataset:
+    """JSON files of the layout above, read as one.
 
     Raises:
-        SeedError: if the file is missing, is no JSON or breaks the layout; the message names the field.
+        SeedError: if a file is missing, is no JSON or breaks the layout; the message names the file and the field.
     """
+    files = [_read(path) for path in paths]
+    names = ", ".join(map(str, paths))
+    companies = [file.company for file in files if file.company is not None]
+    if len(companies) != 1:
+        raise SeedError(f"{names}: company is given {len(companies)} times; give it once. See ho_stub/seed.py.")
+    lists = {
+        name: [msgspec.to_builtins(row) for file in files for row in getattr(file, name)]
+        for name in _File.__struct_fields__
+        if name != "company"
+    }
+    if not lists["stores"]:
+        raise SeedError(f"{names}: stores is empty; a head office has at least one store.")
+    return Dataset(company=msgspec.to_builtins(companies[0]), **lists)
+
+
+def _read(path: Path) -> _File:
     try:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
     except OSError as exc:
@@ -126,18 +144,13 @@ def read_file(path: Path) -> Dataset:
         raise SeedError(f"{path}: {str(exc).replace('$.', '')}. The layout is described in ho_stub/seed.py.") from exc
     for problem in _problems(file):
         raise SeedError(f"{path}: {problem}.")
-    parts = {name: msgspec.to_builtins(getattr(file, name)) for name in file.__struct_fields__}
-    return Dataset(**parts)
+    return file
 
 
 def _problems(file: _File) -> Iterable[str]:
-    if not file.stores:
-        yield "stores is empty; a head office has at least one store"
     yield from _zone_problems(file)
-    named: list[tuple[str, object]] = [
-        ("company", file.company.id),
-        *((f"stores[{i}]", store.id) for i, store in enumerate(file.stores)),
-    ]
+    named: list[tuple[str, object]] = [(f"stores[{i}]", store.id) for i, store in enumerate(file.stores)]
+    named += [("company", file.company.id)] if file.company else []
     named += [(f"brands[{i}]", brand.id) for i, brand in enumerate(file.brands)]
     for dataset in ("categories", "products", "promotions"):
         rows: list[dict[str, Any]] = getattr(file, dataset)
@@ -156,7 +169,7 @@ def _problems(file: _File) -> Iterable[str]:
 
 def _zone_problems(file: _File) -> Iterable[str]:
     for at, name in [
-        ("company", file.company.timezone),
+        *([("company", file.company.timezone)] if file.company else []),
         *((f"stores[{i}]", s.timezone) for i, s in enumerate(file.stores)),
     ]:
         try:
@@ -210,18 +223,25 @@ def tiny() -> Dataset:
     )  # fmt: skip
 
 
-def find(source: str | Path | Seed | None) -> Seed:
-    """The data that `source` names: None the tiny world, 'sample' or a folder the loader's, a file its JSON.
+Source = str | Path | Seed | Sequence[str | Path] | None
+
+
+def find(source: Source) -> Seed:
+    """The data that `source` names: None the tiny world, 'sample' or a folder the loader's, files their JSON.
 
     Raises:
         ValueError: naming what is wrong and the mend.
     """
     if source is None:
         return tiny()
-    if not isinstance(source, (str, Path)):
-        return source
-    if source != "sample" and not Path(source).is_dir():
-        return read_file(Path(source))
-    from ho_stub.loader import load  # gzip and CSV: only when asked
+    names = [source] if isinstance(source, (str, Path)) else source
+    if not isinstance(names, Sequence):
+        return names
+    if len(names) == 1 and (names[0] == "sample" or Path(names[0]).is_dir()):
+        from ho_stub.loader import load  # gzip and CSV: only when asked
 
-    return load(source)
+        return load(names[0])
+    for name in names:
+        if name == "sample" or Path(name).is_dir():
+            raise SeedError(f"{name}: can't be mixed with other data; give it alone, or JSON files.")
+    return read_files([Path(name) for name in names])

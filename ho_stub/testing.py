@@ -21,7 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ho_stub.app import create_app, listen
-from ho_stub.seed import Seed
+from ho_stub.seed import Source
 from ho_stub.world import Profile, World
 
 START_S_MAX = 10.0
@@ -40,7 +40,7 @@ class HeadOffice:
 
     def __init__(
         self,
-        data: str | Path | Seed | None = None,
+        data: Source = None,
         db: str | Path = ":memory:",
         profile: Profile = "native",
         port: int = 0,

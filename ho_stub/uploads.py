@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 
 from ho_stub.call import Call, Caller, Sender, signed_in, too_large
 from ho_stub.errors import ContractError, Rejected, bad_request
+from ho_stub.examples import BATCH, HEARTBEAT, RECEIPTS, RESULTS, SINGLE, TAKEN, USAGES, gives, takes
 from ho_stub.sale import InvalidSale, is_id, iso_day, read_single
 
 BATCH_MAX = 500
@@ -19,7 +20,9 @@ router = APIRouter(tags=["uploads"], dependencies=[signed_in])
 native_router = APIRouter(prefix="/api/v1/sync", tags=["uploads"], dependencies=[signed_in])
 
 
-@native_router.post("/sales/", summary="Up to 500 sales, each judged on its own")
+@native_router.post(
+    "/sales/", summary="Up to 500 sales, each judged on its own", openapi_extra=takes(BATCH), responses=gives(RESULTS)
+)
 def sales_batch(call: Sender) -> Response:
     """One result per sale: created, duplicate, rejected or retry. A batch is never refused for one sale's fault."""
     _ = call.account
@@ -35,7 +38,9 @@ def sales_batch(call: Sender) -> Response:
     return call.answer(msgspec.json.encode({"results": results, "contiguous_seq": contiguous}))
 
 
-@native_router.get("/receipts/", summary="What head office holds of a journal", tags=["verify"])
+@native_router.get(
+    "/receipts/", summary="What head office holds of a journal", tags=["verify"], responses=gives(RECEIPTS)
+)
 def receipts(call: Caller, device_id: str = "", journal_id: str = "") -> Response:
     """Accepted, refused and missing sequence numbers, and the sum of the declared totals."""
     _ = call.account
@@ -45,7 +50,13 @@ def receipts(call: Caller, device_id: str = "", journal_id: str = "") -> Respons
     return call.answer(msgspec.json.encode(body))
 
 
-@native_router.post("/heartbeat/", summary="A device's sign of life", status_code=204, response_class=Response)
+@native_router.post(
+    "/heartbeat/",
+    summary="A device's sign of life",
+    status_code=204,
+    response_class=Response,
+    openapi_extra=takes(HEARTBEAT),
+)
 def heartbeat(call: Sender) -> Response:
     """The last one of each device is kept."""
     _ = call.account
@@ -57,7 +68,9 @@ def heartbeat(call: Sender) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/api/v1/sync/usage/", summary="Up to 500 uses of promotions")
+@router.post(
+    "/api/v1/sync/usage/", summary="Up to 500 uses of promotions", openapi_extra=takes(USAGES), responses=gives(TAKEN)
+)
 def usage(call: Sender) -> Response:
     """The same `external_id` counts once."""
     _ = call.account
@@ -67,7 +80,7 @@ def usage(call: Sender) -> Response:
     return call.answer(json.dumps(taken).encode())
 
 
-@router.post("/api/sales/", summary="One sale in the baseline form", status_code=201)
+@router.post("/api/sales/", summary="One sale in the baseline form", status_code=201, openapi_extra=takes(SINGLE))
 def single_sale(call: Sender) -> Response:
     """201 created, 200 when head office has it already."""
     account, body = call.account, call.body()

@@ -33,9 +33,7 @@ STORE_FIELDS = ("id", "code", "name", "timezone", "day_start", "currency", "bran
 class World:
     """`path` is a database file or ':memory:'; an empty one is filled from `data` (see ho_stub.seed.find)."""
 
-    def __init__(
-        self, path: str | Path = ":memory:", data: str | Path | seed.Seed | None = None, profile: Profile = "native"
-    ) -> None:
+    def __init__(self, path: str | Path = ":memory:", data: seed.Source = None, profile: Profile = "native") -> None:
         self.profile = profile
         self.db = Database(str(path))
         self.accounts = Accounts(self.db)

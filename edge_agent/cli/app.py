@@ -107,6 +107,7 @@ def init(
             "sales_path": sales_path,
             "ca_file": ca_file,
         }
+        _refuse_missing(given)
         settings = make_settings({key: value for key, value in given.items() if value})
         done = set_up(choose_home(), settings, _password(password_stdin), Clock())
         os.environ["EDGE_AGENT_HOME"] = str(done.home)
@@ -122,6 +123,15 @@ def init(
             raise typer.Exit(Exit.UNREACHABLE)
         print(f"Signed in. Settings are kept in {done.home}.", file=sys.stderr)
         run_sync(as_json, full=False, accept_sweep=False, more={"home": str(done.home)})
+
+
+def _refuse_missing(given: dict[str, str | None]) -> None:
+    from edge_agent.errors import InvalidSettings
+
+    for key in ("url", "company_id", "store_id", "brand_id", "device_id"):
+        if not given[key]:
+            option = f"--{key.removesuffix('_id')}"
+            raise InvalidSettings(key, f"{option} is missing", hint=f"Head office tells it; give it with {option}.")
 
 
 def _ask(question: str) -> str:

@@ -259,7 +259,7 @@ class _Day:
             line.external_id: line for line in agent.outbox(state="delivered", limit=10**9) if line.lane == "sales"
         }
         till_total = sum((Decimal(line.total_amount or 0) for line in journal.values()), Decimal("0.00"))
-        till_lines = sum(len((agent.sale_record(sale_id).fields() or {})["items"]) for sale_id in journal)  # type: ignore[union-attr]
+        till_lines = sum(_line_count(agent, sale_id) for sale_id in journal)
         source_total = sum((basket.total for basket in baskets), Decimal("0.00"))
         odd = sum(
             1
@@ -285,6 +285,12 @@ class _Day:
 
 def _n(count: int) -> str:
     return f"{count:,}"
+
+
+def _line_count(agent: EdgeAgent, external_id: str) -> int:
+    recorded = agent.sale_record(external_id)
+    fields = recorded.fields() if recorded else None
+    return len(fields["items"]) if fields else 0
 
 
 def _same_lines(basket: Basket, body: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from ho_stub.canonical import NotCanonical, canonical, fingerprint, one_off_id, usage_id
 from ho_stub.cursor import Scope
+from ho_stub.errors import ContractError
 from ho_stub.sale import exponent, line_amount, read_sale
 from ho_stub.settings import DEFAULTS
 
@@ -106,6 +107,10 @@ def test_answers_have_the_examples_shape(device: Any, baseline: Any, golden: Any
         "stock_page": device.stock(),
         "usage": device.post("usage", {"usages": [{}]}).json(),
     }
+    for example in golden("errors")["native"]:
+        code = example["body"].get("code")
+        error = ContractError(example["status"], code, "") if code else None
+        assert error is None or error.body(native=True).keys() == example["body"].keys()
     for name, answer in real.items():
         example = golden(name)["native"]
         assert fits(shape(answer), shape(example.get("body", example))), name

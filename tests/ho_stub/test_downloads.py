@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 from datetime import date, timedelta
 from typing import Any
@@ -248,3 +249,47 @@ def test_unknown_fields_and_broken_rows_are_sent_as_they_are(device: Any, office
     office.world.edit("products", device.cola, allergens=["none"], price="-1")
     row = device.pull("products")[device.cola]
     assert (row["allergens"], row["price"]) == (["none"], "-1")
+
+
+def test_updated_since_works_without_a_cursor_and_leads_to_one(device: Any, office: Any) -> None:
+    before = device.download("products")["sync_timestamp"]
+    office.world.edit("products", device.cola, name="again")
+    office.world.delete("products", device.bread)
+    held = device.pull("products")
+    body = device.download("products", updated_since=before)
+    assert ([row["name"] for row in body["products"]], len(body["deleted_ids"])) == (["again"], 1)
+    assert body["deleted_ids"][0] not in held
+    assert body["next_cursor"] == device.cursors["products"]
+    assert (
+        device.get("products", **device.ids, updated_since=before.rstrip("Z")).json()["code"] == "INVALID_DATE_FORMAT"
+    )
+
+
+def test_any_history_ends_in_the_same_rows(device: Any, office: Any) -> None:
+    dice, world = random.Random(7), office.world
+    world.set_today(date(2026, 3, 10))
+    for step in range(300):
+        dataset = dice.choice(["categories", "products", "promotions"])
+        row_id = f"{dice.randrange(12):08x}-2222-4000-8000-000000000000"
+        place = {"brand_id": dice.choice([None, office.brand_id, OTHER]), "is_active": dice.random() < 0.8}
+        day = date(2026, 3, 1) + timedelta(dice.randrange(30))
+        more = {
+            "products": {"store_id": dice.choice([None, office.store_id, OTHER]), "price": str(step)},
+            "promotions": {
+                "validity": {"start_date": str(day), "end_date": str(day + timedelta(3))},
+                "targeting": {"stores": dice.choice([[], [OTHER], [office.store_id]]), "brands": []},
+            },
+        }.get(dataset, {})
+        if dice.random() < 0.2 and world.feed.get(dataset, row_id):
+            world.delete(dataset, row_id)
+        else:
+            world.upsert(dataset, {"id": row_id} | place | more)
+        if dice.random() < 0.1:
+            world.set_today(date(2026, 3, 1) + timedelta(dice.randrange(30)))
+        if dice.random() < 0.3:
+            device.page(dice.choice(["categories", "products", "promotions"]), limit=dice.randrange(1, 4))
+    for dataset in ("categories", "products", "promotions"):
+        device.pull(dataset, limit=2)
+        assert device.agrees(dataset), dataset
+        digest = device.get("digest", **device.ids, dataset=dataset).json()
+        assert (digest["count"], digest["cursor"]) == (len(device.rows[dataset]), device.cursors[dataset])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -15,9 +16,8 @@ def test_a_sale_is_created_once_and_a_duplicate_for_ever(device: Any, office: An
     first, again = device.upload(sale)[0], device.upload(dict(reversed(sale.items())))[0]
     assert (first["status"], again["status"]) == ("created", "duplicate")
     assert first["fingerprint"] == again["fingerprint"] == fingerprint(canonical(sale))
-    assert (first["id"], first["warnings"]) == (again["id"], again["warnings"]) and first["warnings"] == [
-        "TOTAL_MISMATCH"
-    ]
+    assert (first["id"], first["warnings"]) == (again["id"], ["TOTAL_MISMATCH"])
+    assert again["warnings"] == first["warnings"]
     assert (office.world.sale_count(), office.world.ledger_total()) == (1, "7500.00")
 
 
@@ -51,7 +51,7 @@ def test_one_bad_sale_never_spoils_the_others(device: Any, office: Any) -> None:
 )
 def test_a_rejection_is_a_receipt_with_its_code(device: Any, office: Any, change: dict[str, Any], code: str) -> None:
     sale = device.sale(7) | change
-    body = __import__("json").dumps({"device_id": "pos-02", "sales": [sale]})
+    body = json.dumps({"device_id": "pos-02", "sales": [sale]})
     for _ in range(2):
         result = device.http.post("/api/v1/sync/sales/", content=body).json()["results"][0]
         assert (result["status"], result["code"], result["id"]) == ("rejected", code, None)
@@ -131,7 +131,8 @@ def test_stock_and_prices_follow_the_kind_of_product_and_sale(device: Any, offic
     assert world.stock.quantity(office.store_id, device.cola) == "-1.000"  # 48 - 50.5 + 1 + 0.5: never refused
     assert world.stock.quantity(office.store_id, device.bread) is None
     after = world.get("products", device.bread)
-    assert after["price"] == "43210.00" and after["row_version"] > before["row_version"]
+    assert after["price"] == "43210.00"
+    assert after["row_version"] > before["row_version"]
     assert world.ledger_total() == "399907.50"  # 378750.00 + 32407.50 - 7500.00 - 3750.00
     assert world.line_count() == 4
 
@@ -164,10 +165,10 @@ def test_a_restored_head_office_misses_what_it_lost_and_takes_it_again(device: A
 
 def test_the_stock_feed_says_which_sales_its_figures_contain(device: Any) -> None:
     first = device.stock()
-    assert first["snapshot"] and first["seen"] == {"contiguous_seq": 0, "beyond": []}
+    assert (first["snapshot"], first["seen"]) == (True, {"contiguous_seq": 0, "beyond": []})
     device.upload(device.sale(1), device.sale(3), device.sale(4, currency="USD"), device.sale(6))
     delta = device.stock(cursor=first["next_cursor"])
-    assert [row["quantity"] for row in delta["stock"]] == ["45.000"] and not delta["snapshot"]
+    assert ([row["quantity"] for row in delta["stock"]], delta["snapshot"]) == (["45.000"], False)
     assert delta["seen"] == {"contiguous_seq": 1, "beyond": [[3, 4], [6, 6]]}
     assert device.stock(cursor=delta["next_cursor"])["stock"] == []
 
@@ -224,3 +225,32 @@ def test_sales_are_listed_by_business_date(device: Any) -> None:
     second = device.http.get(first["next"]).json()
     assert (second["next"], second["results"][0]["total_amount"]) == (None, "7500.00")
     assert device.http.get("/api/sales/", params={"start_date": "x"}).json()["code"] == "INVALID_DATE_FORMAT"
+
+
+def test_amounts_beyond_the_books_are_invalid_not_an_error_of_ours(device: Any) -> None:
+    sale = device.sale(1, (device.cola, "999999999", "999999999999.00"))
+    assert device.upload(sale)[0]["code"] == "INVALID_SALE"
+    line = device.sale(2, (device.cola, "1", "999999999999.99"))
+    assert device.upload(line)[0]["warnings"] == ["TOTAL_MISMATCH"]
+
+
+def test_a_sale_taken_in_the_baseline_form_is_known_when_it_comes_in_a_batch(device: Any, office: Any) -> None:
+    sale = device.sale(1)
+    line = {"product": device.cola, "quantity": "1", "unit_price": "7500.00"}
+    single = {"items": [line], "external_id": sale["external_id"], "source_device": "pos-02"}
+    assert device.http.post("/api/sales/", json=single).status_code == 201
+    assert device.upload(sale | {"total_amount": "1.00"}, sale)[1]["code"] == "PAYLOAD_MISMATCH"
+    other = device.sale(2)
+    device.http.post("/api/sales/", json=single | {"external_id": other["external_id"]})
+    twice = device.upload(other, other)
+    assert [result["status"] for result in twice] == ["duplicate", "duplicate"]
+    assert (office.world.sale_count(), device.receipts()["contiguous_seq"]) == (2, 2)
+
+
+def test_a_failure_of_head_office_s_database_asks_to_retry(device: Any, office: Any) -> None:
+    office.world.db.run("CREATE TRIGGER full BEFORE INSERT ON sale_line BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    sale = device.sale(1)
+    assert [result["status"] for result in device.upload(sale)] == ["retry"]
+    assert (office.world.sales(), device.receipts()["highest_seq"]) == ([], 0)
+    office.world.db.run("DROP TRIGGER full")
+    assert device.upload(sale)[0]["status"] == "created"
