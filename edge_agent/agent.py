@@ -29,7 +29,7 @@ from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.checkpointer import Checkpointer
 from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.journal import Journal, RecordedSale
-from edge_agent.storage.outbox import Outbox, OutboxLine
+from edge_agent.storage.outbox import LANES, Outbox, OutboxLine
 
 if TYPE_CHECKING:
     import httpx
@@ -42,6 +42,7 @@ JOURNAL_NAME = "journal.db"
 CATALOG_NAME = "catalog.db"
 LOCK_NAME = "sync.lock"
 CONTACT_NAME = "last-contact"
+LOCK_PATIENCE_S = 0.5
 FACTS_FRESH_S = 1.0
 _log = logging.getLogger("edge_agent")
 
@@ -440,11 +441,12 @@ class EdgeAgent:
         return self._run_cycle(asked=True, full=full, accept_sweep=accept_sweep, progress=progress)
 
     @contextlib.contextmanager
-    def _sync_lock(self) -> Iterator[None]:
+    def _sync_lock(self, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
         """One syncer at a time for this home; the operating system frees the lock of a killed process."""
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.home / LOCK_NAME, timeout=0, thread_local=False)
+        # A moment's patience: status takes the lock for an instant to see whether someone syncs.
+        lock = FileLock(self.home / LOCK_NAME, timeout=patience_s, thread_local=False)
         try:
             lock.acquire()
         except Timeout:
@@ -552,11 +554,12 @@ class EdgeAgent:
         """Seconds until the next full cycle, or until a lane that waits may ask again."""
         due = [self._next_full_s - self._clock.monotonic_s()]
         now = self._clock.now_ms()
-        for name in ("sales", "usages", "pull"):
+        lanes = LANES if self._known().get("auto_sync_enabled") == "false" else (*LANES, "pull")
+        for name in lanes:
             waits_until = self._outbox.lane(name).next_attempt_ms
             if waits_until is not None:
                 due.append((waits_until - now) / 1000)
-        return min(max(min(due), 0.1), float(self.settings.poll_interval_s))
+        return min(max(min(due), 0.5), float(self.settings.poll_interval_s))
 
     def _loop_failed(self, error: EdgeAgentError) -> None:
         _log.error("this device can't sync: %s (%s)", error.message, error.hint)
@@ -609,7 +612,7 @@ class EdgeAgent:
         if not (self.home / LOCK_NAME).exists():
             return False
         try:
-            with self._sync_lock():
+            with self._sync_lock(patience_s=0):
                 return False
         except AlreadyRunning:
             return True

@@ -22,6 +22,10 @@ class Clock:
         """Seconds that never jump."""
         return time.monotonic()
 
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
     def dice(self) -> float:
         """A random number in [0, 1)."""
         return random.random()  # noqa: S311 - spreads retries; no secret hangs on it

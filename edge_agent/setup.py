@@ -9,7 +9,6 @@ from pathlib import Path
 from edge_agent.clock import Clock
 from edge_agent.errors import (
     InvalidSettings,
-    NotSignedIn,
     Refused,
     StoreBroken,
     Unreachable,

@@ -192,10 +192,8 @@ def _catalogue_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     if products["synced_at"] is None:
         return ["No prices yet: the first sync brings them."]
     oldest = min(d["synced_at"] for n, d in datasets.items() if n in ("products", "promotions") and d["synced_at"])
-    words = [
-        f"{_plural(products['count'], 'product')} and {_plural(datasets['promotions']['count'], 'promotion')}, "
-        f"as head office had them at {_local(oldest, status, now)}."
-    ]
+    goods = f"{_plural(products['count'], 'product')} and {_plural(datasets['promotions']['count'], 'promotion')}"
+    words = [f"{goods}, as head office had them at {_local(oldest, status, now)}."]
     for name, dataset in datasets.items():
         if dataset["refused"]:
             words.append(

@@ -204,11 +204,12 @@ class _Day:
                 progress("selling offline", number, len(baskets))
         took.sort()
         lines = sum(len(basket.lines) for basket in baskets)
+        half, slowest = took[len(took) // 2] * 1000, took[-1] * 1000
         self.say.lines(
             [
-                f"{len(baskets):,} baskets, {lines:,} lines and {self.usages:,} promotion uses recorded without a line.",
-                f"Nothing waited for it: half of the baskets took under {took[len(took) // 2] * 1000:.1f} ms "
-                f"with all their promotion uses, the slowest {took[-1] * 1000:.0f} ms, each safe on disk.",
+                f"{len(baskets):,} baskets, {lines:,} lines and {self.usages:,} promotion uses recorded, all offline.",
+                f"Nothing waited for the network: half of the baskets took under {half:.1f} ms with their promotion uses,",
+                f"the slowest {slowest:.0f} ms, and each was safe on disk before the next.",
             ]
         )
 

@@ -1,4 +1,4 @@
-"""How long to wait before asking again: exponential, capped, with full jitter, so that a chain does not return at once."""
+"""How long to wait before asking again: exponential, capped, with full jitter, so that no chain returns at once."""
 
 from __future__ import annotations
 

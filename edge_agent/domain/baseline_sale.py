@@ -22,15 +22,17 @@ from edge_agent.domain.money import (
 
 
 def _net_parts(quantity_milli: int, amount: int) -> list[tuple[int, int]]:
-    """(quantity in thousandths, unit price in minor units) whose amounts sum to ``amount``, as near as can be."""
-    price, rest = divmod(amount * 1000, quantity_milli)
-    if rest == 0:
-        return [(quantity_milli, price)]
-    if quantity_milli % 1000 == 0:  # whole pieces: some cost one cent more
-        dearer = amount - price * (quantity_milli // 1000)
-        return [(quantity_milli - dearer * 1000, price), (dearer * 1000, price + 1)]
-    nearest = (amount * 1000 * 2 + quantity_milli) // (2 * quantity_milli)
-    return [(quantity_milli, nearest)]
+    """(quantity in thousandths, unit price in minor units) whose amounts sum to ``amount``.
+
+    A part of the quantity costs one cent more than the rest, so that both together are ``amount`` exactly; whole pieces
+    stay whole. Where both parts end in half a cent, which would round up twice, a thousandth changes sides.
+    """
+    price, dearer = divmod(amount * 1000, quantity_milli)
+    splits = (
+        [part for part in ((quantity_milli - more, price), (more, price + 1)) if part[0]]
+        for more in (dearer, dearer + 1, dearer - 1)
+    )
+    return next(parts for parts in splits if sum(line_amount(*part, 0) for part in parts) == amount)
 
 
 def baseline_sale(body: bytes) -> bytes:

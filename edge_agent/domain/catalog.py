@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -323,26 +323,33 @@ class Stock:
 def category_tree(categories: Iterable[Category]) -> tuple[Category, ...]:
     """Categories as a tree. One whose parent is missing, or that is its own ancestor, stands at the top."""
     by_id = {category.id: category for category in categories}
+    in_circles = _own_ancestors(by_id)
     children: dict[str | None, list[Category]] = {}
     for category in by_id.values():
-        parent = category.parent_id if category.parent_id in by_id else None
-        if parent is not None and _is_its_own_ancestor(category, by_id):
-            parent = None
+        parent = category.parent_id if category.parent_id in by_id and category.id not in in_circles else None
         children.setdefault(parent, []).append(category)
+    top = children.get(None, [])
+    order = list(top)
+    for category in order:  # grows as it is read: parents before their children, however deep they are nested
+        order += children.get(category.id, ())
+    grown: dict[str, Category] = {}
+    for category in reversed(order):
+        below = tuple(grown[child.id] for child in children.get(category.id, ()))
+        grown[category.id] = replace(category, children=below)
+    return tuple(grown[category.id] for category in top)
 
-    def grow(category: Category) -> Category:
-        below = tuple(grow(child) for child in children.get(category.id, ()))
-        return Category(category.id, category.name, category.parent_id, category.is_active, below, category.fields)
 
-    return tuple(grow(category) for category in children.get(None, ()))
-
-
-def _is_its_own_ancestor(category: Category, by_id: dict[str, Category]) -> bool:
-    seen: set[str] = set()
-    step: Category | None = category
-    while step is not None and step.parent_id is not None:
-        if step.id in seen:
-            return True
-        seen.add(step.id)
-        step = by_id.get(step.parent_id)
-    return False
+def _own_ancestors(by_id: dict[str, Category]) -> set[str]:
+    """The ids of categories whose parents lead back to themselves."""
+    walked: set[str] = set()
+    found: set[str] = set()
+    for start in by_id:
+        path: dict[str, int] = {}
+        step: str | None = start
+        while step in by_id and step not in walked and step not in path:
+            path[step] = len(path)
+            step = by_id[step].parent_id
+        if step in path:
+            found.update(list(path)[path[step] :])
+        walked.update(path)
+    return found

@@ -297,7 +297,7 @@ def format_money(minor: int, exponent: int) -> str:
 
 
 def format_quantity(milli: int) -> str:
-    """Thousandths as the contract's decimal text: ``2000`` → ``"2"``, ``500`` → ``"0.500"``, ``-500`` → ``"-0.500"``."""
+    """Thousandths as the contract's decimal text: ``2000`` → ``"2"``, ``-500`` → ``"-0.500"``."""
     whole, rest = divmod(abs(milli), 1000)
     sign = "-" if milli < 0 else ""
     return f"{sign}{whole}.{rest:03d}" if rest else f"{sign}{whole}"

@@ -24,6 +24,9 @@ def less_overlap(sync_timestamp: str, overlap_s: int) -> str:
     if match is None:
         return sync_timestamp
     # The fraction is left alone as text, so that no digit of it is lost.
-    moment = dt.datetime.fromisoformat(match["whole"]) - dt.timedelta(seconds=overlap_s)
+    try:
+        moment = dt.datetime.fromisoformat(match["whole"]) - dt.timedelta(seconds=overlap_s)
+    except (ValueError, OverflowError):  # 30 February, or before the year 1
+        return sync_timestamp
     whole = moment.isoformat(sep=match["whole"][10])
     return f"{whole}{match['fraction'] or ''}{match['offset'] or 'Z'}"

@@ -100,7 +100,7 @@ def read_validity(row: dict[str, Any]) -> Validity:
     Raises:
         PromotionError: a date, time or day that can't be read, or dates that end before they begin.
     """
-    if "validity" in row or "discount_type" not in row:
+    if row.get("validity") is not None or "discount_type" not in row:
         dates = _object(row, "validity")
         hours, first = dates, 0
     else:  # the older flat form counts days 1–7 from Monday

@@ -72,7 +72,7 @@ class SecretFiles:
         return Secrets(values.get("access"), values.get("refresh"), password)
 
     def keep_tokens(self, access: str | None, refresh: str | None) -> None:
-        """Keep tokens, before the access token is used for the first time (a rotated refresh token must not be lost)."""
+        """Keep tokens, before the access token is first used: a rotated refresh token must not be lost."""
         self.secrets = msgspec.structs.replace(self.secrets, access=access, refresh=refresh)
         if self._home is not None:
             tokens = {key: value for key, value in (("access", access), ("refresh", refresh)) if value}

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from edge_agent.domain.backoff import delay_s
 from edge_agent.domain.money import format_money
 from edge_agent.domain.outbox import Event, State, move
+from edge_agent.errors import EdgeAgentError
 from edge_agent.storage.database import Database
 from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.journal import Journal
@@ -27,7 +29,7 @@ _DUE_USAGES = """
 SELECT u.entry, u.external_id, u.fingerprint, 'usage', u.unknown_outcomes, u.body
 FROM usages u LEFT JOIN sales s ON s.external_id = u.sale_external_id
 WHERE u.state = 'pending' AND u.entry > ? AND (u.next_attempt_ms IS NULL OR u.next_attempt_ms <= ?)
-    AND (s.state IS NULL OR s.state = 'delivered') AND ? IS NOT NULL
+    AND (s.state IS NULL OR s.state = 'delivered')
 ORDER BY u.entry LIMIT ?"""
 
 
@@ -63,6 +65,7 @@ class LaneState:
     name: str
     failures: int
     next_attempt_ms: int | None
+    retry_after_ms: int | None
     code: str | None
     reason: str | None
     failing_since_ms: int | None
@@ -127,10 +130,13 @@ class Outbox:
             bytes_max: at most so many bytes of bodies together; always at least one entry.
             sales_only: leave refunds and voids out (a baseline head office would count them as sales).
         """
-        query = _DUE_SALES if lane == "sales" else _DUE_USAGES
+        if lane == "sales":
+            query, values = _DUE_SALES, [after, now_ms, sales_only, count_max]
+        else:
+            query, values = _DUE_USAGES, [after, now_ms, count_max]
         entries: list[Entry] = []
         size = 0
-        cursor = self._database.connection.execute(query, (after, now_ms, sales_only, count_max))
+        cursor = self._database.connection.execute(query, values)
         for row in cursor:
             entry = Entry(*row)
             size += len(entry.body) + 1
@@ -183,19 +189,35 @@ class Outbox:
     def lane(self, name: str) -> LaneState:
         """A lane's state."""
         row = self._database.connection.execute(
-            "SELECT name, failures, next_attempt_ms, code, reason, failing_since_ms, refusal_code, refusals "
-            "FROM lanes WHERE name = ?",
+            "SELECT name, failures, next_attempt_ms, retry_after_ms, code, reason, failing_since_ms, refusal_code, "
+            "refusals FROM lanes WHERE name = ?",
             (name,),
         ).fetchone()
         return LaneState(*row)
 
-    def lane_failed(self, name: str, *, code: str, reason: str, next_attempt_ms: int, now_ms: int) -> None:
-        """Pause a lane until a moment, with the reason. Kept in the database: a restart does not forget it."""
+    def lane_failed(self, name: str, error: EdgeAgentError, *, dice: float, now_ms: int) -> None:
+        """Pause a lane with backoff, and keep the reason. In the database: a restart does not forget it.
+
+        Args:
+            name: ``sales``, ``usages`` or ``pull``.
+            error: why; a ``Retry-After`` it carries is never undercut.
+            dice: a random number in [0, 1), for the jitter.
+            now_ms: milliseconds since 1970.
+        """
+        asked_s: float | None = getattr(error, "retry_after_s", None)
+        wait_s = delay_s(self.lane(name).failures + 1, dice, retry_after_s=asked_s)
         with self._database.immediate() as connection:
             connection.execute(
-                "UPDATE lanes SET failures = failures + 1, next_attempt_ms = ?, code = ?, reason = ?, "
-                "failing_since_ms = coalesce(failing_since_ms, ?) WHERE name = ?",
-                (next_attempt_ms, code, reason, now_ms, name),
+                "UPDATE lanes SET failures = failures + 1, next_attempt_ms = ?, retry_after_ms = ?, code = ?, "
+                "reason = ?, failing_since_ms = coalesce(failing_since_ms, ?) WHERE name = ?",
+                (
+                    now_ms + int(wait_s * 1000),
+                    None if asked_s is None else now_ms + int(asked_s * 1000),
+                    error.code,
+                    error.message,
+                    now_ms,
+                    name,
+                ),
             )
 
     def lane_works(self, name: str) -> None:
@@ -203,8 +225,8 @@ class Outbox:
         if self.lane(name).failures:
             with self._database.immediate() as connection:
                 connection.execute(
-                    "UPDATE lanes SET failures = 0, next_attempt_ms = NULL, code = NULL, reason = NULL, "
-                    "failing_since_ms = NULL WHERE name = ?",
+                    "UPDATE lanes SET failures = 0, next_attempt_ms = NULL, retry_after_ms = NULL, code = NULL, "
+                    "reason = NULL, failing_since_ms = NULL WHERE name = ?",
                     (name,),
                 )
 
@@ -217,7 +239,7 @@ class Outbox:
             connection.execute("UPDATE lanes SET refusal_code = ?, refusals = ? WHERE name = ?", (code, count, lane))
 
     def put_back(self, lane: Lane, code: str, count: int, now_ms: int) -> int:
-        """Return the last ``count`` entries quarantined with ``code`` to pending: a storm, not bad sales (section 5)."""
+        """Return the last ``count`` entries quarantined with ``code`` to pending: a storm, not bad sales."""
         with self._database.immediate() as connection:
             cursor = connection.execute(
                 f"UPDATE {lane} SET state = 'pending', settled_ms = NULL WHERE entry IN (SELECT entry FROM {lane} "
@@ -329,8 +351,8 @@ class Outbox:
         ]
         wanted = wanted.replace("external_id", "u.external_id").replace("state", "u.state")
         rows = connection.execute(
-            "SELECT 'usages', u.external_id, u.state, 'usage', NULL, NULL, u.recorded_ms, u.attempts, u.code, u.reason, "
-            "u.first_failed_ms, u.last_attempt_ms, u.next_attempt_ms, "
+            "SELECT 'usages', u.external_id, u.state, 'usage', NULL, NULL, u.recorded_ms, u.attempts, u.code, "
+            "u.reason, u.first_failed_ms, u.last_attempt_ms, u.next_attempt_ms, "
             "CASE WHEN u.state = 'pending' AND s.state <> 'delivered' THEN s.external_id END "
             f"FROM usages u LEFT JOIN sales s ON s.external_id = u.sale_external_id WHERE {wanted} "
             "ORDER BY u.entry LIMIT ?",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edge_agent.clock import Clock
-from edge_agent.domain.backoff import delay_s
 from edge_agent.domain.catalog import DATASETS
 from edge_agent.errors import EdgeAgentError, NotSignedIn, Unreachable
 from edge_agent.head_office import wire
@@ -20,6 +19,8 @@ from edge_agent.sync.pull import Pull
 from edge_agent.sync.push import Push
 from edge_agent.sync.report import CycleReport, Progress, no_progress
 
+RETRY_AFTER_WAITED_S = 10.0
+RETRY_AFTER_BELIEVED_S = 86_400.0  # a longer one is a clock that jumped, not a wish
 CLOCK_DRIFT_MS = 2_000  # smaller differences are the second's rounding of HTTP dates
 
 
@@ -62,6 +63,9 @@ class Cycle:
         """Run the cycle. Errors of head office are in the report; only a broken local store raises."""
         self._facts = self.store.all_meta()
         self._recall()
+        if self.asked and (told := self._told_to_wait()) is not None:
+            self.report.failed("sync", told)
+            return self.report
         try:
             # The first contact tells what head office can do; before it nothing is pushed.
             version = None if "capabilities" in self._facts else self._ask_version()
@@ -70,9 +74,25 @@ class Cycle:
                 self._pull(version)
         except EdgeAgentError as error:
             self.report.failed("pull" if "capabilities" in self._facts else "version", error)
-            self._pull_failed(error)
+            self.outbox.lane_failed("pull", error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
         self._keep()
         return self.report
+
+    def _told_to_wait(self) -> Unreachable | None:
+        """A ``Retry-After`` in force: waited for when short, else told. A person's "now" does not override it."""
+        now = self.clock.now_ms()
+        until = max((self.outbox.lane(name).retry_after_ms or 0) for name in ("pull", *LANES))
+        wait_s = (until - now) / 1000
+        if not 0 < wait_s < RETRY_AFTER_BELIEVED_S:
+            return None
+        if wait_s <= RETRY_AFTER_WAITED_S:
+            self.clock.sleep(wait_s)
+            return None
+        return Unreachable(
+            f"head office asked not to be asked again for {round(wait_s)} s",
+            reason="busy",
+            hint="Everything is kept and goes up by itself after that.",
+        )
 
     def _recall(self) -> None:
         """What the last cycles learned of head office."""
@@ -256,14 +276,6 @@ class Cycle:
         return not 0 <= age_ms < self.settings.stock_interval_s * 1000
 
     # ---- afterwards ------------------------------------------------------------------------------------------
-
-    def _pull_failed(self, error: EdgeAgentError) -> None:
-        now = self.clock.now_ms()
-        failures = self.outbox.lane("pull").failures + 1
-        wait_s = delay_s(failures, self.clock.dice(), retry_after_s=getattr(error, "retry_after_s", None))
-        self.outbox.lane_failed(
-            "pull", code=error.code, reason=error.message, next_attempt_ms=now + int(wait_s * 1000), now_ms=now
-        )
 
     def _keep(self) -> None:
         """Remember what this cycle learned; an unchanged cycle writes nothing."""

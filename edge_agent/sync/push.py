@@ -66,20 +66,9 @@ class Push:
         try:
             self._drain(lane)
         except EdgeAgentError as error:
-            self._pause(lane, error)
+            self.outbox.lane_failed(lane, error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
             raise
         self.outbox.lane_works(lane)
-
-    def _pause(self, lane: Lane, error: EdgeAgentError) -> None:
-        now = self.clock.now_ms()
-        wait_s = delay_s(
-            self.outbox.lane(lane).failures + 1,
-            self.clock.dice(),
-            retry_after_s=getattr(error, "retry_after_s", None),
-        )
-        self.outbox.lane_failed(
-            lane, code=error.code, reason=error.message, next_attempt_ms=now + int(wait_s * 1000), now_ms=now
-        )
 
     def _drain(self, lane: Lane) -> None:
         batch_mode = lane == "usages" or wire.SALES_BATCH in self.ho.capabilities

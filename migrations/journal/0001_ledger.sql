@@ -109,6 +109,7 @@ CREATE TABLE lanes (
     name TEXT PRIMARY KEY CHECK (name IN ('sales', 'usages', 'pull')),
     failures INTEGER NOT NULL DEFAULT 0,
     next_attempt_ms INTEGER,
+    retry_after_ms INTEGER,  -- until when head office itself asked us to stay away
     code TEXT,
     reason TEXT,
     failing_since_ms INTEGER,
