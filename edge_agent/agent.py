@@ -9,7 +9,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ import uuid6
 from edge_agent.catalog import Catalog
 from edge_agent.clock import Clock
 from edge_agent.domain.calendar import business_date, clock_time, zone
+from edge_agent.domain.money import NO_CURRENCY
 from edge_agent.domain.sale import Draft, Item, Number, Payment, Place, check
 from edge_agent.domain.usage import UsageDraft, check_usage
 from edge_agent.errors import AlreadyRunning, EdgeAgentError, InvalidSale, StoreBroken
@@ -217,7 +218,10 @@ class EdgeAgent:
     def place(self) -> Place:
         """This device's identity, and the store's currency when it is known."""
         settings = self.settings
-        currency = self._known().get("currency") or settings.currency or None
+        facts = self._known()
+        currency = facts.get("currency") or settings.currency or None
+        if currency is None and facts.get("profile") == "baseline":
+            currency = NO_CURRENCY  # this head office asks for none: selling must not stop for it
         return Place(settings.company_id, settings.store_id, settings.device_id, currency)
 
     def business_date(self) -> dt.date:
@@ -389,7 +393,16 @@ class EdgeAgent:
 
     def outbox(self, *, state: str | None = None, limit: int = 100) -> list[OutboxLine]:
         """Entries that are pending or quarantined, oldest first; or those of one state."""
-        return self._outbox.lines(state=state, limit=limit)
+        lines = self._outbox.lines(state=state, limit=limit)
+        if self._known().get("profile") != "baseline":
+            return lines
+        # A baseline head office would count a refund as a sale: it is never posted there (contract, section 5).
+        takes_back = ("refund", "void")
+        why = "head office takes no refunds yet"
+        return [
+            replace(line, held_by=why) if line.kind in takes_back and line.state == "pending" else line
+            for line in lines
+        ]
 
     def outbox_entry(self, external_id: str) -> tuple[OutboxLine, bytes | None] | None:
         """One entry, whatever its state, with its frozen bytes."""

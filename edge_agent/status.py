@@ -149,7 +149,7 @@ def in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
         age = _age(status["oldest_pending_at"], now)
         words.append(f"{' and '.join(parts)} waiting for head office, oldest {age}. They are safe on this device.")
     if held:
-        words.append(f"{held:,} of them wait for something else to be settled first.")
+        words.append(f"{held:,} of them are held back for a reason: see edge-agent outbox list.")
     words.append(_line_in_words(status, now))
     if status["quarantined"]:
         words.append(

@@ -208,7 +208,7 @@ class _Day:
         self.say.lines(
             [
                 f"{len(baskets):,} baskets, {lines:,} lines and {self.usages:,} promotion uses recorded, all offline.",
-                f"Nothing waited for the network: half of the baskets took under {half:.1f} ms with their promotion uses,",
+                f"Nothing waited for the network: half of the baskets took under {half:.1f} ms, uses included,",
                 f"the slowest {slowest:.0f} ms, and each was safe on disk before the next.",
             ]
         )

@@ -44,13 +44,17 @@ def outbox_list(
                     line.external_id,
                     line.total_amount,
                     utc_text(line.recorded_ms),
-                    f"held by {line.held_by}" if line.held_by else line.state,
+                    f"held: {_held(line.held_by)}" if line.held_by else line.state,
                     line.reason,
                 )
                 for line in lines
             ],
             numeric=("number", "total"),
         )
+
+
+def _held(by: str) -> str:
+    return by if " " in by else f"its sale {by} comes first"
 
 
 @outbox_app.command("show")

@@ -38,7 +38,7 @@ def _net_parts(quantity_milli: int, amount: int) -> list[tuple[int, int]]:
 def baseline_sale(body: bytes) -> bytes:
     """The request body for ``POST /api/sales/`` of a frozen sale."""
     sale: dict[str, Any] = msgspec.json.decode(body)
-    exponent = CURRENCY_EXPONENT[sale["currency"]]
+    exponent = CURRENCY_EXPONENT.get(sale["currency"], 2)
     items = []
     for line in sale["items"]:
         product = {key: line[key] for key in ("product", "product_data") if key in line}

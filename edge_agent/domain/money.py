@@ -183,17 +183,24 @@ CURRENCY_EXPONENT: dict[str, int] = (
 _NUMBER = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 
 
-def currency_exponent(currency: object, field: str = "currency") -> int:
+# ISO 4217's "no currency": stands in where a baseline head office, which asks for none, never tells the store's.
+NO_CURRENCY = "XXX"
+
+
+def currency_exponent(currency: object, field: str = "currency", *, of_store: str | None = None) -> int:
     """Decimals of a currency's minor unit.
 
     Args:
         currency: an ISO 4217 code, such as ``"IDR"``.
         field: the name to report.
+        of_store: the store's currency; ``NO_CURRENCY`` is a currency only where the store has no other.
 
     Raises:
         InvalidSale: ``UNKNOWN_CURRENCY``.
     """
     exponent = CURRENCY_EXPONENT.get(currency) if isinstance(currency, str) else None
+    if currency == NO_CURRENCY == of_store:
+        return 2
     if exponent is None:
         raise InvalidSale(
             "UNKNOWN_CURRENCY", field, f"{currency!r} is not a currency code", "Use the three-letter code, such as USD."

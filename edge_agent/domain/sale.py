@@ -418,8 +418,8 @@ def check(draft: Draft, place: Place, *, new_id: str, client_timestamp: dt.datet
             "the store's currency is not known before the first sync",
             "Give currency with the sale, or set currency in settings.toml.",
         )
-    exponent = money.currency_exponent(currency)
-    if place.currency is not None and currency != place.currency:
+    exponent = money.currency_exponent(currency, of_store=place.currency)
+    if place.currency not in (None, money.NO_CURRENCY, currency):
         raise InvalidSale(
             "CURRENCY_MISMATCH", "currency", f"this store sells in {place.currency}, not {currency}", "Convert it."
         )

@@ -54,7 +54,7 @@ def check_usage(
         InvalidSale: names the field and the mend. Nothing was stored.
     """
     promotion_id = require_uuid(draft.promotion_id, "promotion_id")
-    exponent = money.currency_exponent(currency)
+    exponent = money.currency_exponent(currency, "discount_amount", of_store=currency)
     discount = money.parse_money(draft.discount_amount, exponent, "discount_amount")
     if type(draft.line) is not int or not 0 <= draft.line <= LINE_MAX:
         raise InvalidSale("INVALID_LINE", "line", f"{draft.line!r} is no line", "Give the line's number, or 0.")

@@ -80,7 +80,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     sync_timestamp: str | None = None
     total: int | None = None
     total_available: int | None = None
-    store: Store | None = None
+    store: Store | None = None  # promotions alone give it, and the settings
+    settings: SyncSettings | None = None
 
 
 class Seen(msgspec.Struct, frozen=True):

@@ -143,24 +143,17 @@ class Cycle:
     def _facts_of(self, version: wire.Version) -> None:
         known_epoch = self._facts.get("epoch")
         epoch = version.epoch or self.ho.epoch
-        store, settings = version.store, version.settings
         facts = {
             "capabilities": msgspec.json.encode(sorted(version.capabilities)).decode(),
             "profile": version.profile,
-            "store_name": store.name,
-            "store_code": store.code,
-            "timezone": store.timezone or settings.timezone,
-            "day_start": store.day_start,
-            "currency": store.currency,
-            "auto_sync_enabled": "true" if settings.auto_sync_enabled else "false",
-            "sync_interval_hours": f"{settings.sync_interval_hours:g}",
+            **(_facts_told(version.store, version.settings) if version.profile == "native" else {}),
         }
         if known_epoch is not None and epoch is not None and epoch != known_epoch:
             # Head office was restored: cursors are void, rows are kept until a snapshot has come (section 8).
             self.on_event("head office was restored", {"epoch": epoch})
             for dataset in (*DATASETS, "stock"):
                 self.store.begin_snapshot(dataset, self.store.state(dataset).scope)
-        self.store.remember(**{key: value for key, value in facts.items() if value is not None})
+        self.store.remember(**facts)
         self.store.remember(epoch=epoch)
         self._facts = self.store.all_meta()
 
@@ -218,10 +211,13 @@ class Cycle:
     def _pull_catalogue(self, version: wire.Version | None, pull: Pull) -> None:
         snapshot = self.full or self._snapshot_is_asked_for(version)
         done = True
-        for dataset in DATASETS:
+        # A baseline head office tells the store's currency, which prices hang on, with the promotions.
+        promotions_first = pull.profile == "baseline" and pull.currency is None
+        for dataset in ("promotions", "categories", "products") if promotions_first else DATASETS:
             if self.accept_sweep:
                 self.store.accept_sweep(dataset)
             done = self._step(dataset, pull, snapshot=snapshot) and done
+            self._learn_from(pull)
         if version is None or not done:
             return
         # The version counts as seen only when everything it stands for is applied (G5).
@@ -234,6 +230,14 @@ class Cycle:
         )
         if any(p.upserts or p.deletes for name, p in self.report.pulled.items() if name != "stock"):
             self.on_event("catalogue changed", {"version": str(version.version)})
+
+    def _learn_from(self, pull: Pull) -> None:
+        """What a baseline head office tells of the store and its settings beside the promotions."""
+        if pull.store_told is not None or pull.settings_told is not None:
+            told = _facts_told(pull.store_told or wire.Store(), pull.settings_told or wire.SyncSettings())
+            self.store.remember(**told)
+            self._facts = self.store.all_meta()
+            pull.currency = self._facts.get("currency")
 
     def _snapshot_is_asked_for(self, version: wire.Version | None) -> bool:
         if version is None:
@@ -290,3 +294,17 @@ class Cycle:
             self.store.remember(**facts)
         if self.report.did_something:
             self.store.keep_run(self.report.as_json(), self.clock.now_ms())
+
+
+def _facts_told(store: wire.Store, settings: wire.SyncSettings) -> dict[str, str]:
+    """What head office tells of the store and of syncing, as facts to remember."""
+    facts = {
+        "store_name": store.name,
+        "store_code": store.code,
+        "timezone": store.timezone or settings.timezone,
+        "day_start": store.day_start,
+        "currency": store.currency,
+        "auto_sync_enabled": "true" if settings.auto_sync_enabled else "false",
+        "sync_interval_hours": f"{settings.sync_interval_hours:g}",
+    }
+    return {key: value for key, value in facts.items() if value is not None}

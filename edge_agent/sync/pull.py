@@ -48,6 +48,8 @@ class Pull:
     currency: str | None
     accept_sweep: bool = False
     progress: Progress = no_progress
+    store_told: wire.Store | None = field(init=False, default=None)
+    settings_told: wire.SyncSettings | None = field(init=False, default=None)
     _epoch: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -188,6 +190,8 @@ class Pull:
         state = self.store.state(dataset)
         since = None if state.in_snapshot else less_overlap(state.cursor or "", self.settings.overlap_s)
         page = self.ho.page(dataset, cursor=None, limit=None, updated_since=since)
+        self.store_told = page.store or self.store_told
+        self.settings_told = page.settings or self.settings_told
         if not page.sync_timestamp:
             raise ContractBroken(f"head office's {dataset} have no sync_timestamp", hint="Tell head office.")
         rows = RowReader(exponent=self._exponent(), ordered_by_time=True).read(dataset, page.rows)
