@@ -129,13 +129,7 @@ class EdgeAgent:
         try:
             self._store = self._open_catalog()
             if self._journal.life() is None:
-                self._journal.begin_life(
-                    str(uuid6.uuid7()),
-                    settings.device_id,
-                    reason="first start",
-                    now_ms=self._clock.now_ms(),
-                    first=True,
-                )
+                self._begin_life("first start", first=True)
         except BaseException:
             self._journal.close()
             raise
@@ -163,6 +157,13 @@ class EdgeAgent:
         """
         folder = find_home(home)
         return cls(folder, load_settings(folder))
+
+    def _begin_life(self, reason: str, *, first: bool = False) -> None:
+        """Give the journal a new identity; sales recorded from now on count from 1 (contract, section 5)."""
+        journal_id = str(uuid6.uuid7())
+        self._journal.begin_life(
+            journal_id, self.settings.device_id, reason=reason, now_ms=self._clock.now_ms(), first=first
+        )
 
     def _open_catalog(self) -> CatalogStore:
         """The catalogue; a damaged one is moved aside, and the next sync pulls it again."""
@@ -507,6 +508,8 @@ class EdgeAgent:
                 head_office.close()
             if head_office.answered:
                 self._touch_contact()
+            if report.seq_conflict:
+                self._begin_life("head office holds other sales under this journal's numbers")
         self._facts_until = -1.0
         self._journal.database.checkpoint()
         return report

@@ -272,6 +272,7 @@ class _Day:
             Comparison("baskets", _n(len(baskets)), _n(len(journal)), _n(world.sale_count())),
             Comparison("lines", _n(sum(len(b.lines) for b in baskets)), _n(till_lines), _n(world.line_count())),
             Comparison("total", f"{source_total:,}", f"{till_total:,}", f"{Decimal(world.ledger_total()):,}"),
+            Comparison("total, as head office receipts it", "—", f"{till_total:,}", self._receipted(agent)),
             Comparison("baskets with a line that differs", "0", "—", _n(odd)),
             Comparison("promotion uses", _n(self.usages), _n(self.usages), _n(world.usage_count())),
             Comparison("waiting or refused", "—", _n(status["pending"] + status["quarantined"]), "0"),
@@ -282,6 +283,15 @@ class _Day:
             result.append(Comparison(dataset, "—", _n(len(mine)), _n(len(theirs))))
             result.append(Comparison(f"{dataset} that differ", "—", _n(differ), "0"))
         return result
+
+    def _receipted(self, agent: EdgeAgent) -> str:
+        """What head office says over the wire that it holds of this till's journal."""
+        client = agent.head_office()
+        try:
+            receipts = client.receipts(device_id=_DEVICE, journal_id=str(agent.status()["journal"]["id"]))
+        finally:
+            client.close()
+        return f"{Decimal(receipts.total_amount):,}"
 
 
 def _n(count: int) -> str:

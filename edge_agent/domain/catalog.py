@@ -29,6 +29,7 @@ _FLOAT_NOISE = Decimal("0.000001")
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 _Name = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH_MAX)]
 _Code = Annotated[str, msgspec.Meta(max_length=200)]
+_Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what SQLite keeps
 
 
 class _CategoryFields(msgspec.Struct):
@@ -36,8 +37,8 @@ class _CategoryFields(msgspec.Struct):
     name: _Name
     parent_id: _Id | None = None
     is_active: bool = True
-    display_order: int | None = None
-    row_version: int = 0
+    display_order: _Int | None = None
+    row_version: _Int = 0
     updated_at: str | None = None
 
 
@@ -50,7 +51,7 @@ class _ProductFields(msgspec.Struct):
     price: str | int | float | None = None
     is_active: bool = True
     is_volatile: bool = False
-    row_version: int = 0
+    row_version: _Int = 0
     updated_at: str | None = None
 
 
@@ -59,7 +60,7 @@ class _PromotionFields(msgspec.Struct):
     name: _Name
     code: _Code | None = None
     is_active: bool = True
-    row_version: int = 0
+    row_version: _Int = 0
     updated_at: str | None = None
 
 

@@ -54,12 +54,19 @@ def _words(value: Any) -> str:
     return value[:500] if isinstance(value, str) else ""
 
 
+def _said(body: bytes) -> wire.ErrorBody | None:
+    """What an error's body says; None when it is no JSON, so that something else than head office may have answered."""
+    try:
+        return msgspec.json.decode(body, type=wire.ErrorBody)
+    except msgspec.ValidationError:  # a baseline head office may give a bare list of sentences
+        return wire.ErrorBody()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datetime) -> EdgeAgentError:
     """The error an answer other than 2xx and 304 stands for."""
-    try:
-        said = msgspec.json.decode(body, type=wire.ErrorBody)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        said = None
+    said = _said(body)
     code = _words(said.code) if said else ""
     words = (_words(said.error) or _words(said.detail)) if said else ""
     if 300 <= status < 400:
@@ -80,7 +87,7 @@ def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datet
             reason="busy" if busy else "server",
             retry_after_s=retry_after_s(headers, now),
         )
-    if said is None:
+    if said is None and status != 413:  # a proxy's word about the size is as good as head office's
         return Unreachable(
             f"something other than head office answered (HTTP {status})",
             reason="not_contract" if status != 404 else "route",
@@ -89,7 +96,7 @@ def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datet
     sentence = words or f"head office refused (HTTP {status})"
     if status == 410 or code == "INVALID_CURSOR":
         return CursorLost(sentence, status=status, ho_code=code or "CURSOR_EXPIRED")
-    if status == 404 and not code.endswith("_NOT_FOUND"):
+    if status == 404 and code in ("", "NOT_FOUND"):
         return Unreachable("head office does not know this address (HTTP 404)", reason="route", hint=_WRONG_PLACE_HINT)
     hint = _WRONG_PLACE_HINT if status in (403, 404) else ""
     return Refused(sentence, status=status, ho_code=code, hint=hint)

@@ -52,16 +52,19 @@ class Store(msgspec.Struct, frozen=True):
 
 
 class Version(msgspec.Struct, frozen=True):
-    """The version answer (contract, section 3). A baseline head office gives the first three alone."""
+    """The version answer (contract, section 3). A baseline head office gives the first three alone.
 
-    version: int | float | str | None = None
+    ``version`` must be there: some other JSON that answers with 200 is not taken for a baseline head office.
+    """
+
+    version: int | float | str | None
     last_updated: str | None = None
     force_update: bool = False
     epoch: str | None = None
     capabilities: frozenset[str] = frozenset()
     datasets: dict[str, DatasetVersion] = {}
-    settings: SyncSettings = SyncSettings()
-    store: Store = Store()
+    settings: SyncSettings | None = None
+    store: Store | None = None
 
     @property
     def profile(self) -> str:
@@ -73,7 +76,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of a download (contract, section 4), its rows still undecoded."""
 
     rows: list[msgspec.Raw]
-    deleted_ids: list[str] = []
+    deleted_ids: list[str] | None = None
     next_cursor: str | None = None
     has_more: bool = False
     snapshot: bool = False
@@ -103,7 +106,7 @@ class StockPage(msgspec.Struct, frozen=True):
     """One page of the stock feed."""
 
     stock: list[msgspec.Raw]
-    deleted_ids: list[str] = []
+    deleted_ids: list[str] | None = None
     next_cursor: str | None = None
     has_more: bool = False
     snapshot: bool = False
@@ -119,7 +122,7 @@ class SaleResult(msgspec.Struct, frozen=True):
     id: str | int | None = None
     code: str | None = None
     error: str | None = None
-    warnings: list[Any] = []
+    warnings: list[Any] | None = None
 
 
 class SalesAnswer(msgspec.Struct, frozen=True):
@@ -144,7 +147,7 @@ class UsagesAnswer(msgspec.Struct, frozen=True):
 
     created: int = 0
     duplicates: int = 0
-    errors: list[UsageError] = []
+    errors: list[UsageError] | None = None
     total: int | None = None
 
 

@@ -23,6 +23,7 @@ class Checkpointer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._writes = 0
+        self._done = 0
         self._written = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -35,7 +36,8 @@ class Checkpointer:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="edge-agent-checkpoints", daemon=True)
             self._thread.start()
-        self._written.set()
+        if not self._written.is_set():
+            self._written.set()
 
     def close(self) -> None:
         """Stop the thread; closing the last connection checkpoints what is left."""
@@ -45,19 +47,23 @@ class Checkpointer:
             self._thread.join()
 
     def _run(self) -> None:
-        done = 0
         while not self._stopping.is_set():
             self._written.wait()
-            self._written.clear()
-            seen = -1
-            idle_s = IDLE_S
-            while seen != self._writes:  # until a whole pause passed without a write
-                seen = self._writes
-                idle_s = IDLE_S if seen - done >= WRITES_WORTH_A_CHECKPOINT else IDLE_LONG_S
-                if self._stopping.wait(idle_s):
-                    return
-            if seen > done:
-                # A checkpoint that can't be made now is made later; the sale itself is already durable.
-                with contextlib.suppress(StoreBroken):
-                    self._database.checkpoint()
-                done = seen
+            if not self._writing_paused():
+                return
+            self._written.clear()  # a write from here on asks for the next checkpoint
+            seen = self._writes
+            # A checkpoint that can't be made now is made later; the sale itself is already durable.
+            with contextlib.suppress(StoreBroken):
+                self._database.checkpoint()
+            self._done = seen
+
+    def _writing_paused(self) -> bool:
+        """Wait for a pause: a short one after many writes, a long one after few. False when it is time to stop."""
+        idle_s, seen = 0.0, self._writes
+        while idle_s < (IDLE_S if seen - self._done >= WRITES_WORTH_A_CHECKPOINT else IDLE_LONG_S):
+            if self._stopping.wait(IDLE_S):
+                return False
+            idle_s = idle_s + IDLE_S if seen == self._writes else 0.0
+            seen = self._writes
+        return True

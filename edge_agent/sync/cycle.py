@@ -128,6 +128,8 @@ class Cycle:
                 self.report.failed(f"push {lane}", error)
             except EdgeAgentError as error:
                 self.report.failed(f"push {lane}", error)
+            finally:
+                self.report.seq_conflict = push.seq_conflict
 
     # ---- down ------------------------------------------------------------------------------------------------
 
@@ -234,8 +236,7 @@ class Cycle:
     def _learn_from(self, pull: Pull) -> None:
         """What a baseline head office tells of the store and its settings beside the promotions."""
         if pull.store_told is not None or pull.settings_told is not None:
-            told = _facts_told(pull.store_told or wire.Store(), pull.settings_told or wire.SyncSettings())
-            self.store.remember(**told)
+            self.store.remember(**_facts_told(pull.store_told, pull.settings_told))
             self._facts = self.store.all_meta()
             pull.currency = self._facts.get("currency")
 
@@ -296,8 +297,9 @@ class Cycle:
             self.store.keep_run(self.report.as_json(), self.clock.now_ms())
 
 
-def _facts_told(store: wire.Store, settings: wire.SyncSettings) -> dict[str, str]:
+def _facts_told(store: wire.Store | None, settings: wire.SyncSettings | None) -> dict[str, str]:
     """What head office tells of the store and of syncing, as facts to remember."""
+    store, settings = store or wire.Store(), settings or wire.SyncSettings()
     facts = {
         "store_name": store.name,
         "store_code": store.code,

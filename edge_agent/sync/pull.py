@@ -71,13 +71,17 @@ class Pull:
             EdgeAgentError: by what to do; what was applied stays, the cursor stands behind it.
         """
         state = self.store.state(dataset)
-        if snapshot or state.scope != self.scope() or (state.cursor is None and not state.in_snapshot):
+        anew = snapshot or state.scope != self.scope() or (state.cursor is None and not state.in_snapshot)
+        resumed = state.in_snapshot and state.cursor is not None and not anew
+        if anew:
             self.store.begin_snapshot(dataset, self.scope())
         pulled = Pulled()
         pages = self._native if self.profile == "native" else self._baseline
         try:
             try:
                 pages(dataset, pulled)
+                if resumed:  # what changed while the snapshot lay unfinished is older than the version just asked
+                    pages(dataset, pulled)
             except CursorLost:
                 if self.store.state(dataset).cursor is None:
                     raise ContractBroken(
@@ -116,7 +120,7 @@ class Pull:
                     next_cursor=page.next_cursor,
                     rows=rows.good,
                     refused=rows.refused,
-                    deleted_ids=page.deleted_ids,
+                    deleted_ids=page.deleted_ids or (),
                 ),
                 page.snapshot and not page.has_more,
             )
@@ -206,7 +210,7 @@ class Pull:
                 next_cursor=page.sync_timestamp if complete or not state.in_snapshot else state.cursor,
                 rows=rows.good,
                 refused=rows.refused,
-                deleted_ids=page.deleted_ids,
+                deleted_ids=page.deleted_ids or (),
                 newer_only=True,
             ),
             complete,
@@ -257,7 +261,7 @@ class Pull:
                 next_cursor=page.next_cursor,
                 rows=rows,
                 refused=refused,
-                deleted_ids=page.deleted_ids,
+                deleted_ids=page.deleted_ids or (),
             )
             if page.seen is not None and not page.has_more:  # taken over with the last page alone
                 seen = {"journal_id": journal_id, **msgspec.to_builtins(page.seen)}

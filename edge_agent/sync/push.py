@@ -52,6 +52,7 @@ class Push:
     on_settled: Callable[[Lane, Entry, Verdict], None] | None = None
     sales: Pushed = field(default_factory=Pushed)
     usages: Pushed = field(default_factory=Pushed)
+    seq_conflict: bool = False
 
     def run(self, lane: Lane) -> None:
         """Offer everything that is due in a lane.
@@ -143,9 +144,11 @@ class Push:
         if result is None:
             return self._again(entry, "NO_RESULT", "head office's answer does not mention this sale")
         if result.status in _ACCEPTED:
-            if result.fingerprint is not None and result.fingerprint != entry.fingerprint:
-                # Another fingerprint acknowledges nothing: head office read something else than we froze.
+            if result.fingerprint != entry.fingerprint:
+                # Another fingerprint, or none, acknowledges nothing: head office read something else than we froze.
                 return self._again(entry, "FINGERPRINT_MISMATCH", "head office acknowledged other bytes than these")
+            if any("SEQ_CONFLICT" in str(warning) for warning in result.warnings or ()):
+                self.seq_conflict = True  # another journal has used our numbers: take a new life (section 5)
             warnings = msgspec.json.encode(result.warnings).decode() if result.warnings else None
             ho_id = None if result.id is None else str(result.id)
             return Verdict(entry.entry, _ACCEPTED[result.status], ho_id=ho_id, warnings=warnings)
@@ -191,12 +194,13 @@ class Push:
         """A batch of usages; those that no error names are delivered."""
         answer = self.ho.push_usages([entry.body for entry in batch])
         errors: dict[int, wire.UsageError] = {}
-        for error in answer.errors:
-            entry = _named_by(error, batch)
+        named = answer.errors or []
+        for error in named:
+            entry = _named_by(error, [entry for entry in batch if entry.entry not in errors], batch)
             if entry is None:
                 raise Refused("head office refused a usage it does not name", status=422, ho_code="UNNAMED")
             errors[entry.entry] = error
-        if answer.created + answer.duplicates + len(answer.errors) < len(batch):
+        if answer.created + answer.duplicates + len(named) < len(batch):
             raise ContractBroken(
                 "head office's answer does not account for every usage", hint="Tell head office. They are kept."
             )
@@ -259,15 +263,28 @@ class Push:
             )
 
 
-def _named_by(error: wire.UsageError, batch: list[Entry]) -> Entry | None:
-    """The usage an error is about: by id, by place, or by its data alone (a baseline head office)."""
-    if error.external_id is not None:
-        return next((entry for entry in batch if entry.external_id == error.external_id), None)
-    if error.index is not None and 0 <= error.index < len(batch):
-        return batch[error.index]
-    if isinstance(error.data, dict):
-        for entry in batch:
-            body = msgspec.json.decode(entry.body)
-            if all(body.get(key) == error.data.get(key) for key in ("promotion_id", "bill_id")):
-                return entry
-    return None
+def _named_by(error: wire.UsageError, unnamed: list[Entry], batch: list[Entry]) -> Entry | None:
+    """The usage an error is about: by id, by place, or by its data alone (a baseline head office).
+
+    Args:
+        error: one error of the answer.
+        unnamed: the usages that no error before it named; two lines of one bill have the same data.
+        batch: the usages as they were sent.
+    """
+    data = error.data if isinstance(error.data, dict) else {}
+    external_id = error.external_id if error.external_id is not None else data.get("external_id")
+    if external_id is not None:
+        return next((entry for entry in unnamed if entry.external_id == external_id), None)
+    if error.index is not None:
+        return batch[error.index] if 0 <= error.index < len(batch) else None
+    keys = ("promotion_id", "bill_id")
+    if not all(key in data for key in keys):
+        return None
+    return next(
+        (
+            entry
+            for entry in unnamed
+            if (body := msgspec.json.decode(entry.body)) and all(body[key] == data[key] for key in keys)
+        ),
+        None,
+    )

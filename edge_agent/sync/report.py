@@ -56,6 +56,7 @@ class CycleReport:
     pushed_usages: Pushed = field(default_factory=Pushed)
     pulled: dict[str, Pulled] = field(default_factory=dict)
     unchanged: bool = False
+    seq_conflict: bool = False
     errors: list[StepError] = field(default_factory=list)
     causes: list[EdgeAgentError] = field(default_factory=list)
 
