@@ -4,7 +4,8 @@ The floors, each importing only from those below it:
 
     cli/           edge-agent: parse, call one function, print
     agent.py       EdgeAgent, what a POS embeds: the only place that builds and wires parts
-    catalog.py  status.py  setup.py  loop.py     what the agent offers, one noun a file
+    syncer.py  loop.py  news.py                  running cycles: the lock, the loop, who is told
+    catalog.py  recorded.py  status.py  setup.py     what the agent offers, one noun a file
     sync/          the use cases: push, pull, and the cycle that runs them
     storage/       the only folder that speaks SQL: journal.db (precious), catalog.db (can be pulled again)
     head_office/   the only folder that speaks HTTP
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from edge_agent.agent import EdgeAgent, Event, Sale, Usage
+    from edge_agent.agent import EdgeAgent
     from edge_agent.domain.sale import Item, OneOff, Payment, PriceOverride
     from edge_agent.errors import (
         AlreadyRunning,
@@ -35,9 +36,13 @@ if TYPE_CHECKING:
         StoreBroken,
         Unreachable,
     )
+    from edge_agent.news import Event
+    from edge_agent.recorded import Sale, Usage
 
 _HOMES = {
-    "agent": ("EdgeAgent", "Event", "Sale", "Usage"),
+    "agent": ("EdgeAgent",),
+    "news": ("Event",),
+    "recorded": ("Sale", "Usage"),
     "domain.sale": ("Item", "OneOff", "Payment", "PriceOverride"),
     "errors": (
         "AlreadyRunning",

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
-import os
-import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,79 +20,27 @@ from edge_agent.domain.calendar import business_date, clock_time, zone
 from edge_agent.domain.money import NO_CURRENCY
 from edge_agent.domain.sale import Draft, Item, Number, Payment, Place, check
 from edge_agent.domain.usage import UsageDraft, check_usage
-from edge_agent.errors import AlreadyRunning, EdgeAgentError, InvalidSale, StoreBroken
+from edge_agent.errors import InvalidSale, StoreBroken
+from edge_agent.news import Event, News
+from edge_agent.recorded import Sale, Usage, as_sale
 from edge_agent.settings import CREDENTIALS_NAME, Settings, find_home, load_settings
 from edge_agent.status import build_status
 from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.checkpointer import Checkpointer
-from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.journal import Journal, RecordedSale
-from edge_agent.storage.outbox import LANES, Outbox, OutboxLine
+from edge_agent.storage.outbox import Outbox, OutboxLine
+from edge_agent.syncer import Syncer
 
 if TYPE_CHECKING:
     import httpx
 
     from edge_agent.head_office.client import HttpHeadOffice
-    from edge_agent.loop import SyncLoop
     from edge_agent.sync.report import CycleReport, Progress
 
 JOURNAL_NAME = "journal.db"
 CATALOG_NAME = "catalog.db"
-LOCK_NAME = "sync.lock"
-CONTACT_NAME = "last-contact"
-LOCK_PATIENCE_S = 0.5
 FACTS_FRESH_S = 1.0
 _log = logging.getLogger("edge_agent")
-
-
-@dataclass(frozen=True, slots=True)
-class Sale:
-    """A recorded sale and where its delivery stands.
-
-    Args:
-        total: unsigned, exact; the kind gives the sign.
-        state: ``pending``, ``delivered`` or ``quarantined`` (``code`` and ``reason`` say why).
-        existing: True when this ``external_id`` had been recorded before.
-        warnings: what staff may want to know; nothing of it stopped the sale.
-    """
-
-    external_id: str
-    device_seq: int
-    journal_id: str
-    kind: str
-    total: Decimal
-    currency: str
-    business_date: str
-    fingerprint: str
-    state: str
-    existing: bool = False
-    warnings: tuple[str, ...] = ()
-    code: str | None = None
-    reason: str | None = None
-
-    @property
-    def total_amount(self) -> str:
-        """The total as the contract's decimal text."""
-        return str(self.total)
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """A recorded use of a promotion. ``existing``: the same use had been recorded before."""
-
-    external_id: str
-    promotion_id: str
-    sale_external_id: str | None
-    state: str
-    existing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something a listener may want to hear of, such as ``sale created`` or ``catalogue changed``."""
-
-    name: str
-    details: Mapping[str, str]
 
 
 class EdgeAgent:
@@ -134,15 +79,14 @@ class EdgeAgent:
             self._journal.close()
             raise
         self._outbox = Outbox(self._journal)
-        self._checkpointer = Checkpointer(self._journal.database)
-        self.catalog = Catalog(self._store, self._journal, self.now)
+        self._checkpointer = Checkpointer(self._journal.database, self._journal.tidy)
+        self._news = News()
+        self._syncer = Syncer(
+            home, settings, self._clock, self._journal, self._store, self.head_office, self._begin_life, self._news
+        )
+        self.catalog = Catalog(self._store, self._journal, self.now, self._calendar)
         self._facts: dict[str, str] = {}
         self._facts_until = -1.0
-        self._listeners: list[Callable[[Event], None]] = []
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._teller: threading.Thread | None = None
-        self._loop: SyncLoop | None = None
-        self._next_full_s = 0.0
 
     @classmethod
     def open(cls, home: Path | str | None = None) -> EdgeAgent:
@@ -192,10 +136,7 @@ class EdgeAgent:
     def close(self) -> None:
         """Stop background threads and close the databases. Recorded sales are durable already."""
         self.stop()
-        if self._teller is not None:
-            self._events.put(None)
-            self._teller.join()
-            self._teller = None
+        self._news.close()
         self._checkpointer.close()
         self._journal.close()
         self._store.close()
@@ -206,7 +147,7 @@ class EdgeAgent:
         """What head office told, at most a second old; empty while the catalogue can't be read."""
         moment = self._clock.monotonic_s()
         if moment >= self._facts_until:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(StoreBroken):
                 self._facts = self._store.all_meta()
             self._facts_until = moment + FACTS_FRESH_S
         return self._facts
@@ -225,12 +166,16 @@ class EdgeAgent:
             currency = NO_CURRENCY  # this head office asks for none: selling must not stop for it
         return Place(settings.company_id, settings.store_id, settings.device_id, currency)
 
-    def business_date(self) -> dt.date:
-        """The store's business date now: it begins at ``day_start`` in the store's time zone."""
+    def _calendar(self) -> tuple[dt.tzinfo | None, dt.time]:
+        """The store's time zone (None: this device's) and when its day begins: head office's word, then settings."""
         facts, settings = self._known(), self.settings
         name = facts.get("timezone") or settings.timezone
-        local = self.now().astimezone(zone(name) if name else None)
-        return business_date(local, clock_time(facts.get("day_start") or settings.day_start))
+        return zone(name) if name else None, clock_time(facts.get("day_start") or settings.day_start)
+
+    def business_date(self) -> dt.date:
+        """The store's business date now: it begins at ``day_start`` in the store's time zone."""
+        zone_of_store, day_start = self._calendar()
+        return business_date(self.now().astimezone(zone_of_store), day_start)
 
     # ---- recording -------------------------------------------------------------------------------------------
 
@@ -306,13 +251,13 @@ class EdgeAgent:
         )
         recorded = self._journal.record_sale(checked, self._clock.now_ms())
         self._wrote()
-        return _sale(recorded, existing=not recorded.is_new, warnings=self._warnings(draft.items))
+        return as_sale(recorded, existing=not recorded.is_new, warnings=self._warnings(draft.items))
 
     def _warnings(self, items: Sequence[Item]) -> tuple[str, ...]:
         products = [item.product for item in items if item.product is not None]
         try:
             unknown = self.catalog.unknown(products) if products else []
-        except sqlite3.Error:
+        except StoreBroken:
             return ()  # the sale is stored; a catalogue that can't be read must not look like a failed sale
         return tuple(f"the catalogue does not know the product {product}" for product in unknown)
 
@@ -378,13 +323,12 @@ class EdgeAgent:
 
     def _wrote(self) -> None:
         self._checkpointer.note_write()
-        if self._loop is not None:
-            self._loop.wake()
+        self._syncer.wake()
 
     def sale(self, external_id: str) -> Sale | None:
         """A recorded sale with its state; None when this device did not record it."""
         recorded = self._journal.sale(external_id)
-        return None if recorded is None else _sale(recorded, existing=True)
+        return None if recorded is None else as_sale(recorded, existing=True)
 
     def sale_record(self, external_id: str) -> RecordedSale | None:
         """A recorded sale with its frozen bytes and delivery details; None when this device did not record it."""
@@ -423,13 +367,12 @@ class EdgeAgent:
             How many entries that were.
         """
         moved = self._outbox.retry(external_ids, self._clock.now_ms())
-        if self._loop is not None:
-            self._loop.wake()
+        self._syncer.wake()
         return moved
 
     # ---- syncing ---------------------------------------------------------------------------------------------
 
-    def head_office(self, *, stop: threading.Event | None = None) -> HttpHeadOffice:
+    def head_office(self, stop: threading.Event | None = None) -> HttpHeadOffice:
         """A client of this device's head office; the caller closes it."""
         from edge_agent.head_office.auth import SecretFiles
         from edge_agent.head_office.client import HttpHeadOffice
@@ -452,94 +395,16 @@ class EdgeAgent:
             AlreadyRunning: another process syncs this home.
             StoreBroken: the local store can't be used.
         """
-        return self._run_cycle(asked=True, full=full, accept_sweep=accept_sweep, progress=progress)
-
-    @contextlib.contextmanager
-    def _sync_lock(self, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
-        """One syncer at a time for this home; the operating system frees the lock of a killed process."""
-        from filelock import FileLock, Timeout
-
-        # A moment's patience: status takes the lock for an instant to see whether someone syncs.
-        lock = FileLock(self.home / LOCK_NAME, timeout=patience_s, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise AlreadyRunning(
-                "another program is syncing this device just now",
-                hint="Nothing to do: it does the same work. Look again with edge-agent status.",
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _run_cycle(
-        self,
-        *,
-        asked: bool,
-        full: bool = False,
-        accept_sweep: bool = False,
-        push_only: bool = False,
-        progress: Progress | None = None,
-        stop: threading.Event | None = None,
-    ) -> CycleReport:
-        from edge_agent.sync.cycle import Cycle
-        from edge_agent.sync.report import no_progress
-
-        with self._sync_lock():
-            life = self._journal.life()
-            head_office = self.head_office(stop=stop)
-            try:
-                report = Cycle(
-                    ho=head_office,
-                    outbox=self._outbox,
-                    store=self._store,
-                    clock=self._clock,
-                    settings=self.settings,
-                    journal_id=life.journal_id if life else "",
-                    asked=asked,
-                    full=full,
-                    accept_sweep=accept_sweep,
-                    push_only=push_only,
-                    progress=progress or no_progress,
-                    on_event=self._tell,
-                ).run()
-            finally:
-                head_office.close()
-            if head_office.answered:
-                self._touch_contact()
-            if report.seq_conflict:
-                self._begin_life("head office holds other sales under this journal's numbers")
+        report = self._syncer.run(asked=True, full=full, accept_sweep=accept_sweep, progress=progress)
         self._facts_until = -1.0
-        self._journal.database.checkpoint()
         return report
-
-    def _touch_contact(self) -> None:
-        """Remember when head office last answered, without a write to any database (an unchanged cycle writes none)."""
-        path = self.home / CONTACT_NAME
-        moment = self._clock.now_ms() / 1000
-        with contextlib.suppress(OSError):
-            path.touch(mode=0o600)
-            os.utime(path, (moment, moment))
-
-    def _last_contact_ms(self) -> int | None:
-        try:
-            return int((self.home / CONTACT_NAME).stat().st_mtime * 1000)
-        except OSError:
-            return None
 
     def start(self) -> None:
         """Sync in a background thread: at once, after each recorded sale, and every ``poll_interval_s``.
 
         Safe to call twice. While another process syncs this home, this one only records.
         """
-        from edge_agent.loop import SyncLoop
-
-        if self._loop is not None:
-            return
-        self._next_full_s = 0.0
-        loop = self._loop = SyncLoop(self._loop_cycle, self._next_due_s, self._loop_failed)
-        loop.start()
+        self._syncer.start()
 
     def stop(self, deadline_s: float = 5.0) -> bool:
         """Stop syncing in the background.
@@ -550,41 +415,13 @@ class EdgeAgent:
         Returns:
             Whether it ended in time. Nothing is lost if not: what was under way is offered again (G4).
         """
-        loop, self._loop = self._loop, None
-        return True if loop is None else loop.stop(deadline_s)
-
-    def _loop_cycle(self, push_only: bool) -> None:
-        moment = self._clock.monotonic_s()
-        push_only = push_only and moment < self._next_full_s
-        paused = self._known().get("auto_sync_enabled") == "false"
-        if not push_only:
-            self._next_full_s = moment + self.settings.poll_interval_s
-        loop = self._loop
-        report = self._run_cycle(
-            asked=False, push_only=push_only or paused, stop=loop.stopping if loop is not None else None
-        )
-        for error in report.errors:
-            _log.warning("%s: %s", error.step, error.message)
-
-    def _next_due_s(self) -> float:
-        """Seconds until the next full cycle, or until a lane that waits may ask again."""
-        due = [self._next_full_s - self._clock.monotonic_s()]
-        now = self._clock.now_ms()
-        lanes = LANES if self._known().get("auto_sync_enabled") == "false" else (*LANES, "pull")
-        for name in lanes:
-            waits_until = self._outbox.lane(name).next_attempt_ms
-            if waits_until is not None:
-                due.append((waits_until - now) / 1000)
-        return min(max(min(due), 0.5), float(self.settings.poll_interval_s))
-
-    def _loop_failed(self, error: EdgeAgentError) -> None:
-        _log.error("this device can't sync: %s (%s)", error.message, error.hint)
-        self._tell("sync failed", {"code": error.code, "message": error.message})
+        return self._syncer.stop(deadline_s)
 
     # ---- being told ------------------------------------------------------------------------------------------
 
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Be told of what this process's syncing does: ``catalogue changed``, ``sale created``, ``sale rejected`` ….
+        """Be told of what this process's syncing does: ``catalogue changed``, ``sale created``,
+        ``sale rejected``, ``went offline``, ``came online`` ….
 
         Args:
             listener: called in a thread of its own, never on the selling thread.
@@ -592,23 +429,7 @@ class EdgeAgent:
         Returns:
             A function that ends the subscription.
         """
-        self._listeners.append(listener)
-        if self._teller is None:
-            self._teller = threading.Thread(target=self._tell_listeners, name="edge-agent-events", daemon=True)
-            self._teller.start()
-        return lambda: self._listeners.remove(listener)
-
-    def _tell(self, name: str, details: Mapping[str, str]) -> None:
-        if self._listeners:
-            self._events.put(Event(name, details))
-
-    def _tell_listeners(self) -> None:
-        while (event := self._events.get()) is not None:
-            for listener in tuple(self._listeners):
-                try:
-                    listener(event)
-                except Exception:  # noqa: BLE001 - a listener's fault must not end the others' news
-                    _log.exception("a listener failed on %s", event.name)
+        return self._news.subscribe(listener)
 
     # ---- showing ---------------------------------------------------------------------------------------------
 
@@ -618,35 +439,6 @@ class EdgeAgent:
             self._journal,
             self._outbox,
             self._store,
-            last_contact_ms=self._last_contact_ms(),
-            daemon_running=self._someone_syncs(),
+            last_contact_ms=self._syncer.last_contact_ms(),
+            daemon_running=self._syncer.someone_syncs(),
         )
-
-    def _someone_syncs(self) -> bool:
-        if self._loop is not None:
-            return True
-        if not (self.home / LOCK_NAME).exists():
-            return False
-        try:
-            with self._sync_lock(patience_s=0):
-                return False
-        except AlreadyRunning:
-            return True
-
-
-def _sale(recorded: RecordedSale, *, existing: bool, warnings: tuple[str, ...] = ()) -> Sale:
-    return Sale(
-        external_id=recorded.external_id,
-        device_seq=recorded.device_seq,
-        journal_id=recorded.journal_id,
-        kind=recorded.kind,
-        total=Decimal(recorded.total_amount),
-        currency=recorded.currency,
-        business_date=recorded.business_date,
-        fingerprint=recorded.fingerprint,
-        state=str(recorded.state),
-        existing=existing,
-        warnings=warnings,
-        code=recorded.code,
-        reason=recorded.reason,
-    )

@@ -9,7 +9,6 @@ from decimal import Decimal
 
 import msgspec
 
-from edge_agent.domain.calendar import clock_time, zone
 from edge_agent.domain.catalog import Category, Product, Stock, category_tree
 from edge_agent.domain.promotion import Promotion, is_active_at, read_promotion
 from edge_agent.storage.catalog import CatalogStore
@@ -33,12 +32,20 @@ class Catalog:
         store: the catalogue's file.
         journal: this device's own sales, for the stock that is left.
         now: the present moment by head office's clock.
+        calendar: the store's time zone (None: this device's) and when its day begins.
     """
 
-    def __init__(self, store: CatalogStore, journal: Journal, now: Callable[[], dt.datetime]) -> None:
+    def __init__(
+        self,
+        store: CatalogStore,
+        journal: Journal,
+        now: Callable[[], dt.datetime],
+        calendar: Callable[[], tuple[dt.tzinfo | None, dt.time]],
+    ) -> None:
         self._store = store
         self._journal = journal
         self._now = now
+        self._calendar = calendar
 
     def by_id(self, product_id: str) -> Product | None:
         """The product of an id, active or not; None when the catalogue does not know it."""
@@ -85,13 +92,11 @@ class Catalog:
         Args:
             active_at: the moment; one without an offset is the store's local time. None: now, by head office's clock.
         """
-        facts = self._store.all_meta()
-        tz = zone(facts.get("timezone"))
+        tz, day_start = self._calendar()
         moment = self._now() if active_at is None else active_at
-        local = moment.replace(tzinfo=tz) if moment.tzinfo is None else moment.astimezone(tz)
+        local = moment if moment.tzinfo is None else moment.astimezone(tz)
         # Business days and hours over midnight reach back to the day before.
         first, last = (local.date() - dt.timedelta(days=1)).isoformat(), local.date().isoformat()
-        day_start = clock_time(facts.get("day_start"))
         near = map(read_promotion, self._store.promotions(first_day=first, last_day=last))
         return tuple(promotion for promotion in near if is_active_at(promotion, local, day_start))
 

@@ -114,7 +114,7 @@ def _check(settings: Settings) -> None:
     for key, (low, high) in _RANGES.items():
         if not low <= getattr(settings, key) <= high:
             raise InvalidSettings(
-                key, f"{key}: {getattr(settings, key)} is out of range", hint=f"Use {low:g} to {high:g}."
+                key, f"{key}: {getattr(settings, key)} is out of range", hint=f"Use {low:,} to {high:,}."
             )
     if address.scheme == "http" and address.hostname not in _LOCAL and not settings.insecure_http:
         raise InvalidSettings(
@@ -155,6 +155,21 @@ def make_settings(values: Mapping[str, object]) -> Settings:
     return Settings(**{key: _typed(key, value) for key, value in values.items()})
 
 
+def stored_values(home: Path) -> dict[str, object]:
+    """What a home's file says, unchecked; empty when there is no file.
+
+    Raises:
+        InvalidSettings: the file can't be read.
+    """
+    path = home / FILE_NAME
+    try:
+        return dict(tomllib.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(FILE_NAME, f"{path} can't be read: {error}", hint="Mend that line.") from None
+
+
 def load_settings(home: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """A home's settings: the file, then ``EDGE_AGENT_*`` over it.
 
@@ -165,15 +180,11 @@ def load_settings(home: Path, environment: Mapping[str, str] | None = None) -> S
     Raises:
         InvalidSettings: names the key and the mend.
     """
-    path = home / FILE_NAME
-    try:
-        values: dict[str, object] = dict(tomllib.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
+    if not (home / FILE_NAME).exists():
         raise InvalidSettings(
             FILE_NAME, f"{home} holds no {FILE_NAME}", hint="Run edge-agent init on this device first."
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSettings(FILE_NAME, f"{path} can't be read: {error}", hint="Mend that line.") from None
+        )
+    values = stored_values(home)
     for name, value in (os.environ if environment is None else environment).items():
         if name.startswith(ENVIRONMENT_PREFIX) and name not in _NOT_SETTINGS:
             key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
@@ -189,7 +200,9 @@ def save_settings(home: Path, settings: Settings) -> None:
     values = {key: value for key, value in asdict(settings).items() if value != defaults[key]}
     path = home / FILE_NAME
     fresh = path.with_suffix(".new")
-    fresh.write_text("# Written by edge-agent init. docs/settings.md explains every key.\n" + tomli_w.dumps(values))
+    fresh.write_text(
+        "# Written by edge-agent init. docs/settings.md explains every key.\n" + tomli_w.dumps(values), "utf-8"
+    )
     fresh.replace(path)
 
 

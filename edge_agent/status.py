@@ -136,10 +136,8 @@ def in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     words = ["Selling works."]
     pending, held = status["pending"], status["held"]
     if pending == 0:
-        everything = (
-            "Everything is with head office; nothing is waiting." if status["delivered"] else "Nothing is waiting."
-        )
-        words.append(everything)
+        complete = status["delivered"] and not status["quarantined"]
+        words.append("Everything is with head office; nothing is waiting." if complete else "Nothing is waiting.")
     else:
         parts = [
             _plural(status[f"pending_{noun}s"], label)
@@ -170,10 +168,11 @@ def _line_in_words(status: dict[str, Any], now: dt.datetime) -> str:
         if status["last_success_at"] is None:
             return "Head office has not been asked yet."
         return f"Head office was last reached {_age(status['last_success_at'], now)} ago."
-    next_text = ""
-    if status["next_attempt_at"]:
+    if status["next_attempt_at"] and status["daemon_running"]:
         wait_s = (dt.datetime.fromisoformat(status["next_attempt_at"]) - now).total_seconds()
-        next_text = f"; next try in {age_text(wait_s)}" if wait_s > 0 else "; next try with the next sync"
+        next_text = f"; next try in {age_text(wait_s)}" if wait_s > 0 else "; trying now"
+    else:
+        next_text = "; the next sync tries again"
     since = _local(error["since"], status, now)
     if error["code"] == "UNREACHABLE":
         return f"Head office unreachable since {since}{next_text}. ({_sentence(error['message'])})"
@@ -191,14 +190,15 @@ def _catalogue_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     products = datasets["products"]
     if products["synced_at"] is None:
         return ["No prices yet: the first sync brings them."]
-    oldest = min(d["synced_at"] for n, d in datasets.items() if n in ("products", "promotions") and d["synced_at"])
+    pulled = [datasets[name]["synced_at"] for name in ("products", "promotions") if datasets[name]["synced_at"]]
+    # A cycle that found nothing changed confirms what is here without writing a word.
+    oldest = max(min(pulled), status["last_success_at"] or "")
     goods = f"{_plural(products['count'], 'product')} and {_plural(datasets['promotions']['count'], 'promotion')}"
     words = [f"{goods}, as head office had them at {_local(oldest, status, now)}."]
     for name, dataset in datasets.items():
         if dataset["refused"]:
-            words.append(
-                f"{dataset['refused']:,} rows of {name} from head office are unusable; the last good ones stay in use."
-            )
+            bad = _plural(dataset["refused"], "row")
+            words.append(f"{bad} of {name} from head office can't be used; the last good ones stay in use.")
         if dataset["incomplete"]:
             words.append(f"The list of {name} from head office is incomplete: {dataset['incomplete']}.")
         if dataset["held_sweep"]:

@@ -1,4 +1,4 @@
-"""Downloads as a baseline head office gives them: by time, with the gaps of the field (contract section 4, traps)."""
+"""Downloads as a baseline head office gives them: by time, with the gaps of the field (contract section 4)."""
 
 from datetime import datetime
 from typing import Any

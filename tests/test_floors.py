@@ -25,11 +25,26 @@ FLOORS: dict[str, set[str]] = {
     "status": {"domain", "storage"},
     "setup": {"errors", "settings", "clock", "head_office"},
     "loop": {"errors"},
+    "news": set(),
+    "recorded": {"storage"},
+    "syncer": {"errors", "settings", "clock", "storage", "head_office", "sync", "loop", "news"},
     "agent": {
         *("domain", "errors", "settings", "clock", "storage", "head_office", "sync"),
-        *("catalog", "status", "setup", "loop"),
+        *("catalog", "status", "recorded", "news", "syncer"),
     },
-    "cli": {"agent", "catalog", "status", "setup", "settings", "clock", "domain", "errors", "sync", "edge_agent"},
+    "cli": {
+        "agent",
+        "recorded",
+        "catalog",
+        "status",
+        "setup",
+        "settings",
+        "clock",
+        "domain",
+        "errors",
+        "sync",
+        "edge_agent",
+    },
 }
 IMPURE = {"sqlite3", "pysqlite3", "sqlite_utils", "httpx", "logging", "os", "time", "random", "pathlib", "socket"}
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -83,6 +83,10 @@ def init(
     ca_file: Annotated[
         str | None, typer.Option(envvar="EDGE_AGENT_CA_FILE", help="A private certificate authority (PEM).")
     ] = None,
+    currency: Annotated[
+        str | None,
+        typer.Option(envvar="EDGE_AGENT_CURRENCY", help="The store's currency, to sell before the first contact: IDR."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Set this device up: settings, sign-in, first pull.
@@ -91,7 +95,7 @@ def init(
     pos-02
     """
     from edge_agent.clock import Clock
-    from edge_agent.settings import make_settings
+    from edge_agent.settings import make_settings, stored_values
     from edge_agent.setup import choose_home, set_up
 
     with errors_in_words(as_json):
@@ -106,16 +110,24 @@ def init(
             "auth_scheme": auth_scheme,
             "sales_path": sales_path,
             "ca_file": ca_file,
+            "currency": currency,
         }
         _refuse_missing(given)
-        settings = make_settings({key: value for key, value in given.items() if value})
-        done = set_up(choose_home(), settings, _password(password_stdin), Clock())
+        home = choose_home()
+        # Set up again (a new password, say): what init does not ask for stays as it was.
+        settings = make_settings(stored_values(home) | {key: value for key, value in given.items() if value})
+        done = set_up(home, settings, _password(password_stdin), Clock())
         os.environ["EDGE_AGENT_HOME"] = str(done.home)
         if done.later is not None:
             print(f"Settings are kept in {done.home}.", file=sys.stderr)
             print(
                 f"Head office can't be asked now ({done.later}): the sign-in and the first prices come with the first "
-                "edge-agent sync. Selling works already.",
+                "edge-agent sync. "
+                + (
+                    "Selling works already."
+                    if settings.currency
+                    else "To sell before that, tell the store's currency: edge-agent init again with --currency."
+                ),
                 file=sys.stderr,
             )
             if as_json:

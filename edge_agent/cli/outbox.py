@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_agent.cli.door import Json, Limit, group, not_here, opened
 from edge_agent.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from edge_agent.recorded import OutboxLine
 
 outbox_app = group("What waits for head office.")
 
@@ -23,14 +26,13 @@ def outbox_list(
     """List what waits for head office or was refused, oldest first."""
     if state not in (None, "pending", "quarantined", "delivered"):
         raise typer.BadParameter("use pending, quarantined or delivered", param_hint="--state")
-    from dataclasses import asdict
-
-    from edge_agent.status import utc_text
-
     with opened(as_json) as agent:
         lines = agent.outbox(state=state, limit=limit)
+        status = agent.status()
+        names = ("pending", "quarantined") if state is None else (state,)
+        total = sum(status[name] for name in names)
         if as_json:
-            print_json({"schema": 1, "entries": [asdict(line) for line in lines], "total": len(lines)})
+            print_json({"schema": 1, "entries": [_line_json(line) for line in lines], "total": total})
             return
         if not lines:
             print("Nothing waits, and nothing was refused.")
@@ -43,18 +45,43 @@ def outbox_list(
                     line.kind,
                     line.external_id,
                     line.total_amount,
-                    utc_text(line.recorded_ms),
-                    f"held: {_held(line.held_by)}" if line.held_by else line.state,
-                    line.reason,
+                    _local_time(line.recorded_ms, status),
+                    line.state,
+                    _held(line.held_by) if line.held_by else line.reason,
                 )
                 for line in lines
             ],
             numeric=("number", "total"),
+            whole=("id", "since", "state"),
         )
+        if total > len(lines):
+            print(f"{total - len(lines):,} more: give --limit.")
 
 
 def _held(by: str) -> str:
-    return by if " " in by else f"its sale {by} comes first"
+    return by if " " in by else "its sale goes up first"
+
+
+def _line_json(line: OutboxLine) -> dict[str, Any]:
+    """An entry with its times as ISO 8601 in UTC."""
+    from dataclasses import asdict
+
+    from edge_agent.status import utc_text
+
+    fields = asdict(line)
+    for key in [key for key in fields if key.endswith("_ms")]:
+        fields[key.removesuffix("_ms") + "_at"] = utc_text(fields.pop(key))
+    return fields
+
+
+def _local_time(ms: int, status: dict[str, Any]) -> str:
+    """A moment in the store's time."""
+    import datetime as dt
+
+    from edge_agent.domain.calendar import zone
+
+    moment = dt.datetime.fromtimestamp(ms / 1000, dt.UTC).astimezone(zone(status["store"]["timezone"]))
+    return moment.strftime("%d %b %H:%M")
 
 
 @outbox_app.command("show")
@@ -62,11 +89,7 @@ def outbox_show(
     external_id: Annotated[str, typer.Argument(metavar="ID", help="The entry's external_id.")], as_json: Json = False
 ) -> None:
     """Show one entry: its state, head office's words, and the bytes that are sent."""
-    from dataclasses import asdict
-
     import msgspec
-
-    from edge_agent.status import utc_text
 
     with opened(as_json) as agent:
         found = agent.outbox_entry(external_id)
@@ -75,13 +98,11 @@ def outbox_show(
             return
         line, body = found
         if as_json:
-            print_json({"schema": 1, **asdict(line), "body": None if body is None else msgspec.json.decode(body)})
+            print_json({"schema": 1, **_line_json(line), "body": None if body is None else msgspec.json.decode(body)})
             return
-        times = {"recorded_ms", "first_failed_ms", "last_attempt_ms", "next_attempt_ms"}
-        for key, value in asdict(line).items():
+        for key, value in _line_json(line).items():
             if value is not None:
-                shown = utc_text(value) if key in times else value
-                print(f"{key.removesuffix('_ms').replace('_', ' '):15} {shown}")
+                print(f"{key.removesuffix('_at').replace('_', ' '):15} {value}")
         if body is not None:
             print(msgspec.json.format(body, indent=2).decode())
 
@@ -97,9 +118,9 @@ def outbox_retry(
         raise typer.BadParameter("name the entries, or say --all", param_hint="ID")
     with opened(as_json) as agent:
         moved = agent.retry(None if all_entries else external_ids)
-        if as_json:
+        if not moved and not all_entries:
+            not_here("none of these entries is refused or waiting", as_json)
+        elif as_json:
             print_json({"schema": 1, "retried": moved})
         else:
-            print(f"{moved} entries are offered again with the next sync.")
-        if not moved and not all_entries:
-            not_here("none of these entries is refused or waiting", as_json=False)
+            print(f"{moved} {'entry is' if moved == 1 else 'entries are'} offered again with the next sync.")

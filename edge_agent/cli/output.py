@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -35,14 +35,21 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: Sequence[str] = ()) -> None:
-    """A table for people; numbers stand to the right."""
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    numeric: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
+    """A table for people; ``numeric`` columns stand to the right, ``whole`` ones are never broken over lines."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if column in numeric else "left"
+        table.add_column(column, justify=side, overflow="fold", no_wrap=column in (*whole, *numeric))
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else _LINE_WIDTH, markup=False, highlight=False)

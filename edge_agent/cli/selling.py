@@ -12,7 +12,8 @@ from edge_agent.cli.exits import Exit, error_json
 from edge_agent.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from edge_agent.agent import EdgeAgent, Sale
+    from edge_agent.agent import EdgeAgent
+    from edge_agent.recorded import Sale
 
 sale_app = group("Record and show sales.")
 usage_app = group("Record promotion uses.")
@@ -126,11 +127,14 @@ def sale_show(
                 "reason": recorded.reason,
                 "attempts": recorded.attempts,
                 "head_office_id": recorded.ho_id,
+                "head_office_warnings": _said(recorded.warnings),
             }
             print_json({**_sale_json(sale), **delivery, "sale": recorded.fields()})
             return
         print(f"{sale.kind.capitalize()} {sale.external_id}, number {sale.device_seq}, {sale.business_date}")
         print(f"Total {sale.total_amount} {sale.currency}; {_state_in_words(sale)}")
+        for warning in _said(recorded.warnings):
+            print(f"Head office remarks: {warning}")
         body = recorded.fields()
         if body is not None:
             print_table(
@@ -147,6 +151,13 @@ def sale_show(
                 ],
                 numeric=("line", "quantity", "unit price", "discount"),
             )
+
+
+def _said(warnings: str | None) -> list[str]:
+    """Head office's warnings with a taken sale, such as TOTAL_MISMATCH."""
+    import msgspec
+
+    return [str(warning) for warning in msgspec.json.decode(warnings)] if warnings else []
 
 
 def _product_name(agent: EdgeAgent, line: dict[str, Any]) -> str:

@@ -56,8 +56,8 @@ def _report_in_words(report: CycleReport) -> list[str]:
     for noun, pushed in (("sales", report.pushed), ("promotion uses", report.pushed_usages)):
         taken = pushed.created + pushed.duplicate
         if taken or pushed.rejected or pushed.retry:
-            parts = [f"{taken:,} {noun} are with head office"]
-            parts += [f"{pushed.duplicate:,} of them had been there already"] if pushed.duplicate else []
+            parts = [f"{taken:,} {noun if taken != 1 else noun[:-1]} went up"]
+            parts += [f"{pushed.duplicate:,} of them already there"] if pushed.duplicate else []
             parts += [f"{pushed.rejected:,} refused"] if pushed.rejected else []
             parts += [f"{pushed.retry:,} to be sent again later"] if pushed.retry else []
             words.append(", ".join(parts) + ".")
@@ -86,6 +86,6 @@ def status(
             for line in in_words(state, dt.datetime.now(dt.UTC)):
                 print(line)
         held = any(dataset["held_sweep"] for dataset in state["datasets"].values())
-        signed_out = (state["last_error"] or {}).get("code") == "NOT_SIGNED_IN"
-        if state["quarantined"] or held or signed_out:
+        error_code = (state["last_error"] or {}).get("code")
+        if state["quarantined"] or held or error_code in ("NOT_SIGNED_IN", "POISON_STORM"):
             raise typer.Exit(Exit.NEEDS_A_PERSON)

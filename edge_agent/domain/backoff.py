@@ -4,6 +4,9 @@ from __future__ import annotations
 
 BASE_S = 2.0
 CAP_S = 300.0
+RETRY_AFTER_MAX_S = 86_400.0
+JITTER_MAX_S = 5.0
+WAIT_MAX_MS = int((RETRY_AFTER_MAX_S + JITTER_MAX_S) * 1000)
 
 
 def delay_s(attempts: int, dice: float, *, retry_after_s: float | None = None) -> float:
@@ -21,4 +24,12 @@ def delay_s(attempts: int, dice: float, *, retry_after_s: float | None = None) -
     jittered = max(0.1, dice * ceiling)
     if retry_after_s is None:
         return jittered
-    return retry_after_s + dice * min(ceiling, 5.0)
+    return retry_after_s + dice * min(ceiling, JITTER_MAX_S)
+
+
+def is_waiting(next_attempt_ms: int | None, now_ms: int) -> bool:
+    """Whether the next attempt's time is still to come.
+
+    A time further ahead than any wait there is was stored before the clock was set back: nobody waits for that one.
+    """
+    return next_attempt_ms is not None and now_ms < next_attempt_ms <= now_ms + WAIT_MAX_MS

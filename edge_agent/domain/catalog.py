@@ -12,10 +12,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
+from edge_agent.domain.ids import is_uuid
 from edge_agent.domain.promotion import PromotionError, index_of
 
 Dataset = Literal["categories", "products", "promotions"]
@@ -26,16 +28,15 @@ NAME_LENGTH_MAX = 1_000
 _PRICE = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?", re.ASCII)
 _FLOAT_NOISE = Decimal("0.000001")
 
-_Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 _Name = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH_MAX)]
 _Code = Annotated[str, msgspec.Meta(max_length=200)]
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what SQLite keeps
 
 
 class _CategoryFields(msgspec.Struct):
-    id: _Id
+    id: str
     name: _Name
-    parent_id: _Id | None = None
+    parent_id: str | None = None
     is_active: bool = True
     display_order: _Int | None = None
     row_version: _Int = 0
@@ -43,9 +44,9 @@ class _CategoryFields(msgspec.Struct):
 
 
 class _ProductFields(msgspec.Struct):
-    id: _Id
+    id: str
     name: _Name
-    category_id: _Id | None = None
+    category_id: str | None = None
     sku: _Code | None = None
     barcode: _Code | None = None
     price: str | int | float | None = None
@@ -56,7 +57,7 @@ class _ProductFields(msgspec.Struct):
 
 
 class _PromotionFields(msgspec.Struct):
-    id: _Id
+    id: str
     name: _Name
     code: _Code | None = None
     is_active: bool = True
@@ -161,6 +162,18 @@ def price_text(value: str | float | None, exponent: int) -> str | None:
     return f"{rounded:f}"
 
 
+# A shop's prices and categories repeat: most rows are spared the regular expressions.
+_price_text = lru_cache(maxsize=4_096)(price_text)
+_is_known_id = lru_cache(maxsize=1_024)(is_uuid)
+
+
+def _require_ids(row_id: str, other: str | None, other_name: str) -> None:
+    if not is_uuid(row_id):
+        raise ValueError("id is not a UUID in lower case")
+    if other is not None and not _is_known_id(other):
+        raise ValueError(f"{other_name} is not a UUID in lower case")
+
+
 def microseconds(timestamp: str | None) -> int:
     """A time stamp as microseconds since 1970, so that two of different precision compare; 0 when there is none."""
     if not timestamp:
@@ -206,6 +219,7 @@ class RowReader:
 
     def _read_categories(self, body: bytes) -> CategoryRow:
         row = self._category(body)
+        _require_ids(row.id, row.parent_id, "parent_id")
         return CategoryRow(
             row.id,
             row.parent_id,
@@ -219,13 +233,15 @@ class RowReader:
 
     def _read_products(self, body: bytes) -> ProductRow:
         row = self._product(body)
+        _require_ids(row.id, row.category_id, "category_id")
+        price = row.price
         return ProductRow(
             row.id,
             row.category_id,
             row.name,
             row.sku,
             row.barcode,
-            price_text(row.price, self._exponent),
+            _price_text(price, self._exponent) if type(price) is str else price_text(price, self._exponent),
             row.is_active,
             row.is_volatile,
             row.row_version,
@@ -235,6 +251,7 @@ class RowReader:
 
     def _read_promotions(self, body: bytes) -> PromotionRow:
         row = self._promotion(body)
+        _require_ids(row.id, None, "")
         try:
             index = index_of(body)
         except PromotionError as error:

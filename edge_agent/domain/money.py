@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 from edge_agent.errors import InvalidSale
 
@@ -223,6 +224,8 @@ def _scaled(value: object, decimals: int, field: str, noun: str) -> int:
             f"a {noun} may not be a floating point number ({value!r})",
             f'Write it as text, such as "{"0.750" if noun == "quantity" else "2.50"}", or as a Decimal.',
         )
+    elif value is None:
+        raise InvalidSale("MISSING", field, f"the {noun} is missing", f'Give the {noun} as text, such as "2.50".')
     else:
         raise InvalidSale("INVALID_NUMBER", field, f"{value!r} is not a {noun}", 'Write it as text, such as "2.50".')
     match = _NUMBER.fullmatch(text)
@@ -294,6 +297,33 @@ def parse_quantity(value: object, field: str) -> int:
     return milli
 
 
+@lru_cache(maxsize=4_096)
+def _money_of(text: str, exponent: int) -> int | None:
+    try:
+        return parse_money(text, exponent, "")
+    except InvalidSale:
+        return None
+
+
+@lru_cache(maxsize=1_024)
+def _quantity_of(text: str) -> int | None:
+    try:
+        return parse_quantity(text, "")
+    except InvalidSale:
+        return None
+
+
+def usual_money(value: object, exponent: int) -> int | None:
+    """As :func:`parse_money` for text, remembered: a shop's prices repeat. None when the full rules must look at it."""
+    return _money_of(value, exponent) if type(value) is str else None
+
+
+def usual_quantity(value: object) -> int | None:
+    """As :func:`parse_quantity` for text, remembered. None when the full rules must look at it."""
+    return _quantity_of(value) if type(value) is str else None
+
+
+@lru_cache(maxsize=4_096)
 def format_money(minor: int, exponent: int) -> str:
     """Minor units as the contract's decimal text: ``240`` → ``"2.40"``."""
     if exponent == 0:
@@ -303,6 +333,7 @@ def format_money(minor: int, exponent: int) -> str:
     return f"{sign}{digits[:-exponent]}.{digits[-exponent:]}"
 
 
+@lru_cache(maxsize=1_024)
 def format_quantity(milli: int) -> str:
     """Thousandths as the contract's decimal text: ``2000`` → ``"2"``, ``-500`` → ``"-0.500"``."""
     whole, rest = divmod(abs(milli), 1000)

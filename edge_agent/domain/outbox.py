@@ -29,6 +29,7 @@ class Event(StrEnum):
     REJECTED = "rejected"  # head office: refused this very entry
     RETRY = "retry"  # head office: not now
     RETRIED_BY_PERSON = "retried by a person"
+    PUT_BACK = "put back after a storm"  # head office refused everything: its fault, not the sales'
     LOST_BY_HEAD_OFFICE = "lost by head office"
 
 
@@ -38,6 +39,7 @@ MOVES: dict[tuple[State, Event], State] = {
     (State.PENDING, Event.REJECTED): State.QUARANTINED,
     (State.PENDING, Event.RETRY): State.PENDING,
     (State.QUARANTINED, Event.RETRIED_BY_PERSON): State.PENDING,
+    (State.QUARANTINED, Event.PUT_BACK): State.PENDING,
     (State.DELIVERED, Event.LOST_BY_HEAD_OFFICE): State.PENDING,
 }
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+import msgspec
+
 from edge_agent.domain import canonical, money
 from edge_agent.domain.cards import looks_like_card
 from edge_agent.domain.ids import is_uuid, one_off_product_id, require_uuid
@@ -127,7 +129,7 @@ class Draft:
 class Checked:
     """A sale that passed every rule and waits for its place in the journal.
 
-    ``total_minor`` is unsigned; ``moves`` are (product id, thousandths leaving the shop), signed by kind.
+    ``total_minor`` is unsigned.
     """
 
     external_id: str
@@ -138,14 +140,13 @@ class Checked:
     currency: str
     exponent: int
     total_minor: int
-    moves: tuple[tuple[str, int], ...]
     fields: dict[str, Any]
 
     def seal(self, journal_id: str, device_seq: int) -> bytes:
         """The frozen bytes of this sale at its place in the journal (G2)."""
         fields = self.fields
         # Insertion order is canonical order: the keys below are in RFC 8785 order, so no sorting is needed here.
-        return canonical.encode_sorted(
+        body = canonical.encode_sorted(
             {
                 "business_date": self.business_date,
                 "cashier_id": fields["cashier_id"],
@@ -167,6 +168,18 @@ class Checked:
                 "total_amount": fields["total_amount"],
             }
         )
+        return self._bounded(body)
+
+    def _bounded(self, body: bytes) -> bytes:
+        if len(body) > BODY_BYTES_MAX:
+            raise InvalidSale(
+                "TOO_LARGE",
+                "extra",
+                f"the sale has {len(body)} bytes, more than {BODY_BYTES_MAX}",
+                "Keep extra small: ids, not documents.",
+                external_id=self.external_id,
+            )
+        return body
 
     def says_the_same_as(self, recorded: Mapping[str, Any]) -> bool:
         """Whether a recorded body holds what the caller says now; what the agent filled in then is not compared."""
@@ -249,13 +262,15 @@ def _one_off(data: OneOff, unit_price: str, company_id: str, name: str) -> dict[
     }
 
 
-def _check_item(item: Item, place: int, exponent: int, company_id: str) -> tuple[dict[str, Any], int, str, int]:
-    """One line: its canonical object, its amount in minor units, its product's id, and its thousandths."""
+def _check_item(item: Item, place: int, exponent: int, company_id: str) -> tuple[dict[str, Any], int]:
+    """One line: its canonical object and its amount in minor units."""
     name = f"items[{place}]"
     if not isinstance(item, Item):
         raise InvalidSale("INVALID_ITEM", name, "is not an Item", "Build it with edge_agent.Item(...).")
-    quantity = money.parse_quantity(item.quantity, f"{name}.quantity")
-    price = money.parse_money(item.unit_price, exponent, f"{name}.unit_price")
+    quantity = money.usual_quantity(item.quantity) or money.parse_quantity(item.quantity, f"{name}.quantity")
+    price = money.usual_money(item.unit_price, exponent)
+    if price is None:
+        price = money.parse_money(item.unit_price, exponent, f"{name}.unit_price")
     discount = 0 if item.discount in ("0", None) else money.parse_money(item.discount, exponent, f"{name}.discount")
     amount = money.line_amount(quantity, price, discount)
     if amount < 0:
@@ -279,8 +294,7 @@ def _check_item(item: Item, place: int, exponent: int, company_id: str) -> tuple
     if item.product_data is not None:
         if product is not None:
             raise InvalidSale("AMBIGUOUS", f"{name}.product", "product and product_data are both given", "Give one.")
-        body["product_data"] = data = _one_off(item.product_data, price_text, company_id, f"{name}.product_data")
-        product = data["id"]
+        body["product_data"] = _one_off(item.product_data, price_text, company_id, f"{name}.product_data")
     elif isinstance(product, str) and is_uuid(product):
         body["product"] = product
     elif product is None:
@@ -295,7 +309,7 @@ def _check_item(item: Item, place: int, exponent: int, company_id: str) -> tuple
     if item.tax is not None:
         body["tax"] = money.format_money(money.parse_money(item.tax, exponent, f"{name}.tax"), exponent)
     body["unit_price"] = price_text
-    return body, amount, product or "", quantity
+    return body, amount
 
 
 def _check_payments(
@@ -436,7 +450,6 @@ def check(draft: Draft, place: Place, *, new_id: str, client_timestamp: dt.datet
             f"{draft.total_amount} is not the sum of the lines, {money.format_money(total, exponent)}",
             "Check prices, quantities and discounts; or leave total_amount out.",
         )
-    sign = SIGN[draft.kind]
     external_id = new_id if draft.external_id is None else require_uuid(draft.external_id, "external_id")
     said = {
         "currency": currency,
@@ -465,6 +478,30 @@ def check(draft: Draft, place: Place, *, new_id: str, client_timestamp: dt.datet
         currency=currency,
         exponent=exponent,
         total_minor=total,
-        moves=tuple((line[2], sign * line[3]) for line in lines),
         fields={**said, "said": said, "device_id": place.device_id, "store_id": place.store_id},
     )
+
+
+class _MovedItem(msgspec.Struct):
+    quantity: str
+    product: str | None = None
+    product_data: dict[str, Any] | None = None
+
+
+class _Moved(msgspec.Struct):
+    items: list[_MovedItem]
+
+
+_decode_moved = msgspec.json.Decoder(_Moved).decode
+
+
+def moves_of(body: bytes, kind: str) -> list[tuple[str, int]]:
+    """What a frozen sale moved, line by line: (product id, thousandths that left the shop), signed by kind."""
+    sign = SIGN[kind]
+    return [
+        (
+            item.product or str((item.product_data or {}).get("id")),
+            sign * (money.usual_quantity(item.quantity) or money.parse_quantity(item.quantity, "quantity")),
+        )
+        for item in _decode_moved(body).items
+    ]

@@ -1,4 +1,4 @@
-"""Sorts answers that are not a success by what to do about them: by status and route, never by words (traps)."""
+"""Sorts answers that are not a success by what to do about them: by status and route, never by their words."""
 
 from __future__ import annotations
 

@@ -78,13 +78,6 @@ class SecretFiles:
             tokens = {key: value for key, value in (("access", access), ("refresh", refresh)) if value}
             write_private(self._home / TOKENS_NAME, msgspec.json.encode(tokens))
 
-    def keep_password(self, password: str) -> None:
-        """Keep the account's password (or static key) and drop the tokens of the former one."""
-        self.secrets = Secrets(password=password)
-        if self._home is not None:
-            write_private(self._home / self._credentials_name, msgspec.json.encode({"password": password}))
-            self.keep_tokens(None, None)
-
     def moved_to(self, home: Path) -> SecretFiles:
         """The same secrets, kept in a home from now on."""
         files = SecretFiles(home, self._credentials_name, self.secrets)

@@ -37,10 +37,12 @@ def read_body(
     end = monotonic() + deadline_s
     parts: list[bytes] = []
     size = 0
+    began = False
     try:
         for chunk in response.iter_raw():
             if monotonic() > end:
                 raise Unreachable(f"head office's answer took longer than {deadline_s:g} s", reason="timeout")
+            began = began or bool(chunk)
             if inflate is not None:
                 # One byte beyond the limit is enough to know; a bomb is never inflated whole.
                 chunk = inflate.decompress(chunk, bytes_max - size + 1)
@@ -52,6 +54,6 @@ def read_body(
             parts.append(chunk)
     except zlib.error as error:
         raise Unreachable(f"head office's answer is damaged: {error}", reason="incomplete") from error
-    if inflate is not None and size and not inflate.eof:
+    if inflate is not None and began and not inflate.eof:
         raise Unreachable("head office's answer was cut short", reason="incomplete")
     return b"".join(parts)

@@ -15,7 +15,7 @@ import tenacity
 
 from edge_agent import __version__
 from edge_agent.clock import Clock
-from edge_agent.errors import ContractBroken, NotSignedIn, Refused, Unreachable
+from edge_agent.errors import ContractBroken, InvalidSettings, NotSignedIn, Refused, Unreachable
 from edge_agent.head_office import answers, wire
 from edge_agent.head_office.auth import SecretFiles
 from edge_agent.head_office.body import read_body
@@ -25,6 +25,7 @@ SYNC = "/api/v1/sync/"
 COMPRESS_FROM_BYTES = 1_024
 QUICK_RETRIES = 2
 QUICK_WAIT_MAX_S = 2.0
+_CREATED = 201
 RETRY_AFTER_WAITED_S = 5.0  # a longer one is the outbox's business
 
 T = TypeVar("T")
@@ -119,7 +120,14 @@ class HttpHeadOffice:
             if settings.ca_file:
                 import ssl
 
-                verify = ssl.create_default_context(cafile=settings.ca_file)
+                try:
+                    verify = ssl.create_default_context(cafile=settings.ca_file)
+                except (OSError, ssl.SSLError) as error:
+                    raise InvalidSettings(
+                        "ca_file",
+                        f"ca_file: {settings.ca_file} can't be used: {error}",
+                        hint="Give the PEM file of head office's certificate authority as ca_file, or leave it out.",
+                    ) from error
             self._client = httpx.Client(
                 base_url=settings.url.rstrip("/"),
                 timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
@@ -202,10 +210,10 @@ class HttpHeadOffice:
         if self._settings.auth_scheme == "Token":
             if not secrets.password:
                 raise _not_signed_in("this device has no key for head office")
-            return f"Token {secrets.password}"
+            return _header_value(f"Token {secrets.password}")
         if not secrets.access:
             self._renew()
-        return f"Bearer {self._secrets.secrets.access}"
+        return _header_value(f"Bearer {self._secrets.secrets.access}")
 
     def _renew(self) -> None:
         """A fresh access token: by the refresh token, else by the password (contract, section 2)."""
@@ -350,20 +358,28 @@ class HttpHeadOffice:
 
     # ---- uploads ---------------------------------------------------------------------------------------------
 
-    def _post(self, path: str, content: bytes, kind: type[T], *, repeatable: bool) -> T:
+    def _post(self, path: str, content: bytes, kind: type[T], *, repeatable: bool) -> tuple[int, T]:
         status, _, body = self._ask("POST", path, content=content, repeatable=repeatable)
         if status in (304, 405):
             raise Unreachable("head office does not take uploads at this address (HTTP 405)", reason="route")
-        return wire.decode(body, kind)
+        return status, wire.decode(body, kind)
 
     def push_sales(self, bodies: Sequence[bytes]) -> wire.SalesAnswer:
         """Offer a batch of frozen sales (contract, section 5: sales, native)."""
         content = wire.sales_request(self._settings.device_id, self.clock_offset_ms or 0, bodies)
-        return self._post(SYNC + "sales/", content, wire.SalesAnswer, repeatable=True)
+        return self._post(SYNC + "sales/", content, wire.SalesAnswer, repeatable=True)[1]
 
     def push_sale(self, body: bytes) -> wire.SingleSale:
         """Offer one sale to a baseline head office. Never repeated inside the call: it may not know duplicates."""
-        return self._post(self._settings.sales_path, body, wire.SingleSale, repeatable=False)
+        status, answer = self._post(self._settings.sales_path, body, wire.SingleSale, repeatable=False)
+        named = answer.external_id
+        if named is None:
+            about_it = status == _CREATED or answer.id is not None
+        else:
+            about_it = named == msgspec.json.decode(body)["external_id"]
+        if not about_it:  # something that answers 200 to everything must not swallow sales (G3)
+            raise answers.broken("head office's answer to a sale is about something else")
+        return answer
 
     def has_sale(self, external_id: str) -> bool:
         """Whether head office lists a sale of this id (contract, section 5)."""
@@ -373,7 +389,13 @@ class HttpHeadOffice:
 
     def push_usages(self, bodies: Sequence[bytes]) -> wire.UsagesAnswer:
         """Offer a batch of frozen usages (contract, section 5: usage logs)."""
-        return self._post(SYNC + "usage/", wire.usages_request(bodies), wire.UsagesAnswer, repeatable=True)
+        return self._post(SYNC + "usage/", wire.usages_request(bodies), wire.UsagesAnswer, repeatable=True)[1]
+
+
+def _header_value(value: str) -> str:
+    if value.isascii() and value.isprintable():
+        return value
+    raise _not_signed_in("this device's key or token holds characters that can't be sent")
 
 
 def _not_signed_in(message: str) -> NotSignedIn:

@@ -155,6 +155,7 @@ class SingleSale(msgspec.Struct, frozen=True):
     """A baseline head office's answer to one sale; the rest of it varies."""
 
     id: str | int | None = None
+    external_id: str | None = None
 
 
 class SalesFound(msgspec.Struct, frozen=True):

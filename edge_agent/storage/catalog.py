@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import msgspec
 
 from edge_agent.domain.catalog import RefusedRow
 from edge_agent.errors import ContractBroken
-from edge_agent.storage.database import Database
+from edge_agent.storage.database import Database, in_own_words
 from edge_agent.storage.engine import sqlite3
 
 _CACHE_KIB = 16_384
 _RUNS_KEPT = 200
+# A baseline answer may hold everything; an SQL statement takes some 32,000 values on the oldest engine.
+_ROWS_PER_STATEMENT = 10_000
 
 # Per dataset: the columns of its rows, of which `body` is last, and the ones an index or the search stands on.
 _COLUMNS: dict[str, tuple[str, ...]] = {
@@ -115,6 +117,7 @@ def _key(dataset: str) -> str:
     return "product_id" if dataset == "stock" else "id"
 
 
+@in_own_words
 class CatalogStore:
     """``catalog.db``.
 
@@ -198,7 +201,9 @@ class CatalogStore:
             if page.dataset == "stock":
                 result.upserts = self._upsert_stock(connection, page.rows, state.generation)
             else:
-                result.upserts = self._upsert(connection, page, state.generation)
+                for start in range(0, len(page.rows), _ROWS_PER_STATEMENT):
+                    part = replace(page, rows=page.rows[start : start + _ROWS_PER_STATEMENT])
+                    result.upserts += self._upsert(connection, part, state.generation)
             self._keep_refused(connection, page, state.generation)
             result.deletes = self._delete(connection, page.dataset, page.deleted_ids)
             completed = page.completes_snapshot and state.in_snapshot
@@ -478,10 +483,10 @@ class CatalogStore:
         total = connection.execute("SELECT count(*) FROM products_text WHERE products_text MATCH ?", (match,))
         return list(rows), int(total.fetchone()[0])
 
-    def categories(self) -> Iterator[bytes]:
+    def categories(self) -> list[bytes]:
         """Every category's JSON in display order."""
-        for (body,) in self.database.connection.execute("SELECT body FROM categories ORDER BY display_order, name, id"):
-            yield body
+        rows = self.database.connection.execute("SELECT body FROM categories ORDER BY display_order, name, id")
+        return [body for (body,) in rows]
 
     def promotions(self, *, first_day: str | None = None, last_day: str | None = None) -> list[bytes]:
         """Promotions' JSON whose dates touch the given days (ISO dates, both included); all without days."""

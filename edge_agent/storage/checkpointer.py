@@ -1,9 +1,10 @@
-"""Moves the journal's WAL into its file in idle moments, so that no sale pays for it (performance: the p99)."""
+"""Moves the journal's WAL into its file in idle moments, so that no sale pays for it."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 
 from edge_agent.errors import StoreBroken
 from edge_agent.storage.database import Database
@@ -14,14 +15,16 @@ IDLE_LONG_S = 2.0
 
 
 class Checkpointer:
-    """A thread that checkpoints when writing pauses. Does nothing for a database that is not in WAL mode.
+    """A thread that works when writing pauses: first what else was left for idle moments, then the checkpoint.
 
     Args:
         database: whose WAL.
+        tidy: what else is to do.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tidy: Callable[[], None] = lambda: None) -> None:
         self._database = database
+        self._tidy = tidy
         self._writes = 0
         self._done = 0
         self._written = threading.Event()
@@ -30,8 +33,6 @@ class Checkpointer:
 
     def note_write(self) -> None:
         """Tell that something was written. Costs next to nothing."""
-        if self._database.mode != "wal":
-            return
         self._writes += 1
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="edge-agent-checkpoints", daemon=True)
@@ -45,6 +46,8 @@ class Checkpointer:
         self._written.set()
         if self._thread is not None:
             self._thread.join()
+            with contextlib.suppress(StoreBroken):
+                self._tidy()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -53,8 +56,9 @@ class Checkpointer:
                 return
             self._written.clear()  # a write from here on asks for the next checkpoint
             seen = self._writes
-            # A checkpoint that can't be made now is made later; the sale itself is already durable.
+            # What can't be done now is done later; the sale itself is already durable.
             with contextlib.suppress(StoreBroken):
+                self._tidy()
                 self._database.checkpoint()
             self._done = seen
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FunctionType
+from typing import Any, TypeVar
 
 from edge_agent.errors import StoreBroken
 from edge_agent.storage import migrate
@@ -54,6 +58,28 @@ def broken(error: Exception, path: Path) -> StoreBroken:
     return StoreBroken(f"{path.name} can't be used: {error}", hint="Check the disk, then restart this device.")
 
 
+T = TypeVar("T", bound=type)
+
+
+def in_own_words(store: T) -> T:
+    """Class decorator: a store's public methods raise the agent's errors, not SQLite's (its file is ``database``)."""
+    for name, method in list(vars(store).items()):
+        if not name.startswith("_") and isinstance(method, FunctionType):
+            setattr(store, name, _translating(method))
+    return store
+
+
+def _translating(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def translated(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise broken(error, self.database.path) from error
+
+    return translated
+
+
 class Database:
     """One SQLite file with a connection for each thread.
 
@@ -92,9 +118,14 @@ class Database:
                 hint="Install the package pysqlite3, or a newer Python.",
             )
         try:
-            create_private(path, GROUP_FILE if group_access else PRIVATE_FILE)
-            self.mode = self._choose_mode()
-            self.migrated = migrate.migrate(self.connection, path, schema)
+            mode = GROUP_FILE if group_access else PRIVATE_FILE
+            create_private(path, mode)
+            if path.stat().st_size:
+                self.mode = self._choose_mode()
+            else:  # programs that open a new file at once: SQLite waits for nobody when the mode is set
+                with migrate.lock(path, mode):
+                    self.mode = self._choose_mode()
+            self.migrated = migrate.migrate(self.connection, path, schema, lock_mode=mode)
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise broken(error, path) from error
@@ -106,8 +137,8 @@ class Database:
         """WAL on a safe engine; TRUNCATE elsewhere. The mode belongs to the file and is never turned back silently."""
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
         try:
-            present = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
             is_new = connection.execute("PRAGMA page_count").fetchone()[0] == 0
+            present = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
             if is_new and wal_is_safe():
                 return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
             if present != "wal":
@@ -138,6 +169,8 @@ class Database:
             cached_statements=256,
         )
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        if sys.platform == "darwin":  # fsync alone leaves a Mac's drive free to lose the write (G1)
+            connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute(f"PRAGMA cache_size = -{self._cache_kib}")

@@ -18,10 +18,10 @@ from edge_agent.domain.outbox import State
 from edge_agent.domain.sale import SIGN, Checked
 from edge_agent.domain.usage import CheckedUsage
 from edge_agent.errors import InvalidSale, StoreBroken
-from edge_agent.storage.database import Database, broken
+from edge_agent.storage.database import Database, broken, in_own_words
 from edge_agent.storage.engine import sqlite3
+from edge_agent.storage.moves import ENTRIES_PER_JOURNAL, Moves
 
-ENTRIES_PER_JOURNAL = 2**40
 # A safety net only: checkpoints belong into idle moments, off a sale's path (agent.py).
 _AUTOCHECKPOINT_PAGES = 16_000
 
@@ -32,7 +32,6 @@ _INSERT_SALE = """
 INSERT INTO sales (entry, journal_number, device_seq, external_id, kind, refers_to, business_date, currency, exponent,
     total_minor, fingerprint, recorded_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_BODY = "INSERT INTO sale_bodies (entry, body) VALUES (?, ?)"
-_INSERT_MOVE = "INSERT INTO stock_moves (product_id, entry, line, quantity_milli) VALUES (?, ?, ?, ?)"
 _SALE = """
 SELECT s.entry, j.journal_id, j.device_id, s.device_seq, s.external_id, s.kind, s.refers_to, s.business_date,
     s.currency, s.exponent, s.total_minor, s.fingerprint, s.recorded_ms, s.state, s.attempts, s.code, s.reason,
@@ -101,6 +100,7 @@ class JournalLife:
     last_seq: int
 
 
+@in_own_words
 class Journal:
     """The journal's file: appending, and looking up what was appended.
 
@@ -120,6 +120,7 @@ class Journal:
             wal_autocheckpoint_pages=_AUTOCHECKPOINT_PAGES,
             group_access=group_access,
         )
+        self._moves = Moves(self.database)
 
     def close(self) -> None:
         """Close the file."""
@@ -166,7 +167,7 @@ class Journal:
         )
 
     def record_sale(self, sale: Checked, now_ms: int) -> RecordedSale:
-        """Store a sale with its outbox entry and its stock moves, in one durable transaction (G1).
+        """Store a sale with its outbox entry, in one durable transaction (G1).
 
         Args:
             sale: a sale that passed every rule.
@@ -207,10 +208,6 @@ class Journal:
                     ),
                 )
                 execute(_INSERT_BODY, (entry, body))
-                connection.executemany(
-                    _INSERT_MOVE,
-                    [(product, entry, line, milli) for line, (product, milli) in enumerate(sale.moves, 1)],
-                )
                 execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -321,27 +318,23 @@ class Journal:
             For each product the sum over own sales outside ``seen``, and over quarantined ones wherever they stand:
             those goods have left, though head office does not count them.
         """
-        connection = self.database.connection
-        seen_life = next((life for life in self.lives() if life.journal_id == seen.get("journal_id")), None)
-        contiguous = int(seen.get("contiguous_seq", 0)) if seen_life else 0
-        beyond = list(seen.get("beyond", [])) if seen_life else []
-        number = seen_life.number if seen_life else -1
-        first = number * ENTRIES_PER_JOURNAL
-        # Sales of the seen journal count by their number; those of its earlier lives until they are delivered.
-        outside = "m.entry > ? AND m.entry < ?" + " AND m.entry NOT BETWEEN ? AND ?" * len(beyond)
-        bounds: list[Any] = [first + contiguous, first + ENTRIES_PER_JOURNAL]
-        for low, high in beyond:
-            bounds += [first + int(low), first + int(high)]
-        query = (
-            f"SELECT sum(m.quantity_milli) FROM stock_moves m WHERE m.product_id = ? AND ({outside} "
-            "OR m.entry IN (SELECT entry FROM sales WHERE state = 'quarantined') "
-            "OR (m.entry < ? AND m.entry IN (SELECT entry FROM sales WHERE state = 'pending')))"
+        life = next((life for life in self.lives() if life.journal_id == seen.get("journal_id")), None)
+        if life is None:
+            return self._moves.outside(product_ids, life_number=None, contiguous=0, beyond=())
+        return self._moves.outside(
+            product_ids,
+            life_number=life.number,
+            contiguous=int(seen.get("contiguous_seq", 0)),
+            beyond=list(seen.get("beyond", [])),
         )
-        lower_lives = first if seen_life else 2**62
-        return {
-            product: connection.execute(query, (product, *bounds, lower_lives)).fetchone()[0] or 0
-            for product in product_ids
-        }
+
+    def tidy(self) -> None:
+        """The journal's work for idle moments: what left the shop is sorted by product.
+
+        Raises:
+            StoreBroken: the journal can't be written; nothing is lost.
+        """
+        self._moves.index()
 
     def totals(self) -> dict[str, int]:
         """The ledger's sum in minor units by currency, signed by kind."""

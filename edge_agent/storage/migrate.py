@@ -16,6 +16,7 @@ from edge_agent.storage.engine import sqlite3
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from filelock import FileLock
     from sqlite_utils import Database as SqliteUtilsDatabase
 
 SchemaName = Literal["journal", "catalog"]
@@ -74,13 +75,26 @@ def check_writer(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def migrate(connection: sqlite3.Connection, path: Path, schema: SchemaName) -> list[str]:
+def lock(path: Path, mode: int = 0o600) -> FileLock:
+    """The lock under which a database's file gets its journal mode and its schema.
+
+    Args:
+        path: the database's file; the lock stands beside it.
+        mode: file mode of the lock; whoever may write the database must be able to take it.
+    """
+    from filelock import FileLock
+
+    return FileLock(path.with_suffix(".migrate.lock"), timeout=_LOCK_WAIT_S, mode=mode)
+
+
+def migrate(connection: sqlite3.Connection, path: Path, schema: SchemaName, *, lock_mode: int = 0o600) -> list[str]:
     """Apply what is missing.
 
     Args:
         connection: an open connection to ``path``, outside any transaction.
         path: the database's file; the lock stands beside it.
         schema: which set of migrations.
+        lock_mode: file mode of the lock.
 
     Returns:
         The names applied now, in order.
@@ -91,7 +105,6 @@ def migrate(connection: sqlite3.Connection, path: Path, schema: SchemaName) -> l
     check_writer(connection, path)
     if {file.stem for file in migration_files(schema)} <= _applied(connection, schema):
         return []
-    from filelock import FileLock
     from sqlite_utils import Database as SqliteUtilsDatabase
     from sqlite_utils.migrations import Migrations
 
@@ -103,7 +116,7 @@ def migrate(connection: sqlite3.Connection, path: Path, schema: SchemaName) -> l
                 db.conn.execute(statement)
 
         migrations(name=file.stem)(apply)
-    with FileLock(path.with_suffix(".migrate.lock"), timeout=_LOCK_WAIT_S):
+    with lock(path, lock_mode):
         before = _applied(connection, schema)
         migrations.apply(SqliteUtilsDatabase(connection, execute_plugins=False))
     return sorted(_applied(connection, schema) - before)

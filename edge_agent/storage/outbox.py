@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edge_agent.domain.backoff import delay_s
+from edge_agent.domain.backoff import WAIT_MAX_MS, delay_s
 from edge_agent.domain.money import format_money
 from edge_agent.domain.outbox import Event, State, move
 from edge_agent.errors import EdgeAgentError
-from edge_agent.storage.database import Database
+from edge_agent.storage.database import Database, in_own_words
 from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.journal import Journal
 
@@ -21,14 +21,14 @@ SETTLED_PER_TRANSACTION = 50  # a sale never waits longer than for this many row
 _DUE_SALES = """
 SELECT s.entry, s.external_id, s.fingerprint, s.kind, s.unknown_outcomes, b.body
 FROM sales s JOIN sale_bodies b ON b.entry = s.entry
-WHERE s.state = 'pending' AND s.entry > ? AND (s.next_attempt_ms IS NULL OR s.next_attempt_ms <= ?)
+WHERE s.state = 'pending' AND s.entry > ? AND (s.next_attempt_ms IS NULL OR s.next_attempt_ms NOT BETWEEN ? AND ?)
     AND (s.kind = 'sale' OR NOT ?)
 ORDER BY s.entry LIMIT ?"""
 # A usage that names a sale of this journal waits for that sale alone; any other goes its way.
 _DUE_USAGES = """
 SELECT u.entry, u.external_id, u.fingerprint, 'usage', u.unknown_outcomes, u.body
 FROM usages u LEFT JOIN sales s ON s.external_id = u.sale_external_id
-WHERE u.state = 'pending' AND u.entry > ? AND (u.next_attempt_ms IS NULL OR u.next_attempt_ms <= ?)
+WHERE u.state = 'pending' AND u.entry > ? AND (u.next_attempt_ms IS NULL OR u.next_attempt_ms NOT BETWEEN ? AND ?)
     AND (s.state IS NULL OR s.state = 'delivered')
 ORDER BY u.entry LIMIT ?"""
 
@@ -106,6 +106,7 @@ class Counts:
     oldest_pending_ms: int | None
 
 
+@in_own_words
 class Outbox:
     """Delivery of what the journal holds.
 
@@ -114,7 +115,7 @@ class Outbox:
     """
 
     def __init__(self, journal: Journal) -> None:
-        self._database: Database = journal.database
+        self.database: Database = journal.database
         self._note = journal.note
 
     def due(
@@ -130,13 +131,14 @@ class Outbox:
             bytes_max: at most so many bytes of bodies together; always at least one entry.
             sales_only: leave refunds and voids out (a baseline head office would count them as sales).
         """
+        waiting = (now_ms + 1, now_ms + WAIT_MAX_MS)  # as domain.backoff.is_waiting
         if lane == "sales":
-            query, values = _DUE_SALES, [after, now_ms, sales_only, count_max]
+            query, values = _DUE_SALES, [after, *waiting, sales_only, count_max]
         else:
-            query, values = _DUE_USAGES, [after, now_ms, count_max]
+            query, values = _DUE_USAGES, [after, *waiting, count_max]
         entries: list[Entry] = []
         size = 0
-        cursor = self._database.connection.execute(query, values)
+        cursor = self.database.connection.execute(query, values)
         for row in cursor:
             entry = Entry(*row)
             size += len(entry.body) + 1
@@ -158,7 +160,7 @@ class Outbox:
             done = [v for v in part if move(State.PENDING, v.event) is State.DELIVERED]
             back = [v for v in part if v.event is Event.RETRY]
             bad = [v for v in part if move(State.PENDING, v.event) is State.QUARANTINED]
-            with self._database.immediate() as connection:
+            with self.database.immediate() as connection:
                 connection.executemany(
                     f"UPDATE {lane} SET state = 'delivered', settled_ms = ?, ho_id = ?, warnings = ?, code = NULL, "
                     "reason = NULL, next_attempt_ms = NULL WHERE entry = ? AND state = 'pending'",
@@ -179,7 +181,7 @@ class Outbox:
 
     def outcome_unknown(self, lane: Lane, entries: Iterable[Entry], now_ms: int) -> None:
         """Note that head office may have taken these entries: the answer was lost. They stay pending (G3)."""
-        with self._database.immediate() as connection:
+        with self.database.immediate() as connection:
             connection.executemany(
                 f"UPDATE {lane} SET unknown_outcomes = unknown_outcomes + 1, last_attempt_ms = ? "
                 "WHERE entry = ? AND state = 'pending'",
@@ -188,7 +190,7 @@ class Outbox:
 
     def lane(self, name: str) -> LaneState:
         """A lane's state."""
-        row = self._database.connection.execute(
+        row = self.database.connection.execute(
             "SELECT name, failures, next_attempt_ms, retry_after_ms, code, reason, failing_since_ms, refusal_code, "
             "refusals FROM lanes WHERE name = ?",
             (name,),
@@ -206,7 +208,7 @@ class Outbox:
         """
         asked_s: float | None = getattr(error, "retry_after_s", None)
         wait_s = delay_s(self.lane(name).failures + 1, dice, retry_after_s=asked_s)
-        with self._database.immediate() as connection:
+        with self.database.immediate() as connection:
             connection.execute(
                 "UPDATE lanes SET failures = failures + 1, next_attempt_ms = ?, retry_after_ms = ?, code = ?, "
                 "reason = ?, failing_since_ms = coalesce(failing_since_ms, ?) WHERE name = ?",
@@ -223,7 +225,7 @@ class Outbox:
     def lane_works(self, name: str) -> None:
         """Clear a lane's failures; writes only when there are any."""
         if self.lane(name).failures:
-            with self._database.immediate() as connection:
+            with self.database.immediate() as connection:
                 connection.execute(
                     "UPDATE lanes SET failures = 0, next_attempt_ms = NULL, retry_after_ms = NULL, code = NULL, "
                     "reason = NULL, failing_since_ms = NULL WHERE name = ?",
@@ -235,16 +237,16 @@ class Outbox:
         state = self.lane(lane)
         if (state.refusal_code, state.refusals) == (code, count):
             return
-        with self._database.immediate() as connection:
+        with self.database.immediate() as connection:
             connection.execute("UPDATE lanes SET refusal_code = ?, refusals = ? WHERE name = ?", (code, count, lane))
 
     def put_back(self, lane: Lane, code: str, count: int, now_ms: int) -> int:
         """Return the last ``count`` entries quarantined with ``code`` to pending: a storm, not bad sales."""
-        with self._database.immediate() as connection:
+        with self.database.immediate() as connection:
             cursor = connection.execute(
-                f"UPDATE {lane} SET state = 'pending', settled_ms = NULL WHERE entry IN (SELECT entry FROM {lane} "
+                f"UPDATE {lane} SET state = ?, settled_ms = NULL WHERE entry IN (SELECT entry FROM {lane} "
                 "WHERE state = 'quarantined' AND code = ? ORDER BY settled_ms DESC, entry DESC LIMIT ?)",
-                (code, count),
+                (move(State.QUARANTINED, Event.PUT_BACK), code, count),
             )
             self._note(connection, "put back after a storm of refusals", lane, code, now_ms)
             return cursor.rowcount
@@ -261,7 +263,7 @@ class Outbox:
         """
         moved = 0
         after = move(State.QUARANTINED, Event.RETRIED_BY_PERSON)
-        with self._database.immediate() as connection:
+        with self.database.immediate() as connection:
             for lane in LANES:
                 base = (
                     f"UPDATE {lane} SET state = ?, next_attempt_ms = NULL, settled_ms = NULL "
@@ -283,7 +285,7 @@ class Outbox:
         Args:
             sales_only: True when head office is a baseline one: refunds and voids are then held.
         """
-        execute = self._database.connection.execute
+        execute = self.database.connection.execute
 
         def one(query: str, *values: Any) -> Any:
             return execute(query, values).fetchone()[0]
@@ -339,7 +341,7 @@ class Outbox:
             wanted, values = "state IN ('pending', 'quarantined')", []
         else:
             wanted, values = "state = ?", [state]
-        connection = self._database.connection
+        connection = self.database.connection
         result = [
             _sale_line(row)
             for row in connection.execute(
@@ -362,7 +364,7 @@ class Outbox:
 
     def usage_body(self, external_id: str) -> bytes | None:
         """The frozen bytes of a usage; None when this journal does not hold it."""
-        row = self._database.connection.execute(
+        row = self.database.connection.execute(
             "SELECT body FROM usages WHERE external_id = ?", (external_id,)
         ).fetchone()
         return None if row is None else bytes(row[0])

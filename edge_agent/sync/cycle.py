@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edge_agent.clock import Clock
+from edge_agent.domain.backoff import RETRY_AFTER_MAX_S, is_waiting
 from edge_agent.domain.catalog import DATASETS
 from edge_agent.errors import EdgeAgentError, NotSignedIn, Unreachable
 from edge_agent.head_office import wire
@@ -20,7 +21,6 @@ from edge_agent.sync.push import Push
 from edge_agent.sync.report import CycleReport, Progress, no_progress
 
 RETRY_AFTER_WAITED_S = 10.0
-RETRY_AFTER_BELIEVED_S = 86_400.0  # a longer one is a clock that jumped, not a wish
 CLOCK_DRIFT_MS = 2_000  # smaller differences are the second's rounding of HTTP dates
 
 
@@ -57,6 +57,7 @@ class Cycle:
     on_event: Callable[[str, dict[str, str]], None] = lambda _name, _details: None
     report: CycleReport = field(default_factory=CycleReport)
     _facts: dict[str, str] = field(default_factory=dict)
+    _at: str = "version"
     _pending_facts: dict[str, str | None] = field(default_factory=dict)
 
     def run(self) -> CycleReport:
@@ -66,14 +67,17 @@ class Cycle:
         if self.asked and (told := self._told_to_wait()) is not None:
             self.report.failed("sync", told)
             return self.report
+        is_first_contact = "capabilities" not in self._facts
+        if is_first_contact and self._pull_waits():
+            return self.report  # what wakes a loop, such as a sale, is no reason to ask a dead line again
         try:
             # The first contact tells what head office can do; before it nothing is pushed.
-            version = None if "capabilities" in self._facts else self._ask_version()
+            version = self._ask_version() if is_first_contact else None
             self._push()
             if not self.push_only:
                 self._pull(version)
         except EdgeAgentError as error:
-            self.report.failed("pull" if "capabilities" in self._facts else "version", error)
+            self.report.failed(self._at, error)
             self.outbox.lane_failed("pull", error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
         self._keep()
         return self.report
@@ -83,7 +87,7 @@ class Cycle:
         now = self.clock.now_ms()
         until = max((self.outbox.lane(name).retry_after_ms or 0) for name in ("pull", *LANES))
         wait_s = (until - now) / 1000
-        if not 0 < wait_s < RETRY_AFTER_BELIEVED_S:
+        if not 0 < wait_s <= RETRY_AFTER_MAX_S:  # a longer one is a clock that was set back, not a wish
             return None
         if wait_s <= RETRY_AFTER_WAITED_S:
             self.clock.sleep(wait_s)
@@ -120,6 +124,7 @@ class Cycle:
         )
         self.report.pushed, self.report.pushed_usages = push.sales, push.usages
         for lane in LANES:
+            self._at = f"push {lane}"
             try:
                 push.run(lane)
             except (Unreachable, NotSignedIn) as error:
@@ -135,6 +140,7 @@ class Cycle:
 
     def _ask_version(self) -> wire.Version | None:
         """The version answer, or None when nothing changed. What it says of head office is remembered."""
+        self._at = "version"
         version, etag = self.ho.version(None if self.full else self._facts.get("etag"))
         if version is None:
             return None
@@ -159,13 +165,20 @@ class Cycle:
         self.store.remember(epoch=epoch)
         self._facts = self.store.all_meta()
 
+    def _pull_waits(self) -> bool:
+        return not self.asked and is_waiting(self.outbox.lane("pull").next_attempt_ms, self.clock.now_ms())
+
     def _pull(self, version: wire.Version | None) -> None:
-        lane = self.outbox.lane("pull")
-        if not self.asked and lane.next_attempt_ms is not None and lane.next_attempt_ms > self.clock.now_ms():
+        if self._pull_waits():
             return
         asked_now = version is None
         if asked_now:
             version = self._ask_version()
+        if not self.asked and self._facts.get("auto_sync_enabled") == "false":
+            # The company has paused pulls (section 7). Only the version tells when it no longer does.
+            self.report.unchanged = True
+            self.outbox.lane_works("pull")
+            return
         pull = Pull(
             self.ho,
             self.store,
@@ -188,7 +201,10 @@ class Cycle:
 
     def _catalogue_is_due(self, version: wire.Version | None, pull: Pull) -> bool:
         states = [self.store.state(dataset) for dataset in DATASETS]
-        unfinished = any(s.cursor is None or s.in_snapshot or s.scope != pull.scope() for s in states)
+        # A list that head office cuts short is never finished: it is asked for on schedule, like the others.
+        unfinished = any(
+            s.scope != pull.scope() or ((s.cursor is None or s.in_snapshot) and not s.incomplete) for s in states
+        )
         if self.full or self.accept_sweep or unfinished:
             return True
         if version is not None and self._label(version) != self._facts.get("version"):
@@ -196,8 +212,8 @@ class Cycle:
         if pull.profile == "native":
             return False
         # A baseline version covers promotions alone: pull on schedule whatever it says (section 3).
-        oldest = min((s.synced_ms or 0) for s in states)
-        return self.asked or self.clock.now_ms() - oldest >= self.pull_interval_s() * 1000
+        age_ms = self.clock.now_ms() - min((s.synced_ms or 0) for s in states)
+        return self.asked or not 0 <= age_ms < self.pull_interval_s() * 1000
 
     def pull_interval_s(self) -> float:
         """How often to pull although nothing seems to have changed: settings first, then head office's word."""
@@ -255,6 +271,7 @@ class Cycle:
 
     def _step(self, dataset: str, pull: Pull, *, snapshot: bool = False) -> bool:
         """Pull one dataset; False when it did not finish."""
+        self._at = dataset
         try:
             if dataset == "stock":
                 self.report.pulled["stock"] = pull.stock(self.journal_id, snapshot=self.full)

@@ -207,7 +207,8 @@ class Pull:
             PageWrite(
                 dataset=dataset,
                 asked_cursor=state.cursor,
-                next_cursor=page.sync_timestamp if complete or not state.in_snapshot else state.cursor,
+                # Behind a cut are rows that were not sent: the place stays (G5).
+                next_cursor=state.cursor if cut else page.sync_timestamp,
                 rows=rows.good,
                 refused=rows.refused,
                 deleted_ids=page.deleted_ids or (),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edge_agent.clock import Clock
-from edge_agent.domain.backoff import delay_s
+from edge_agent.domain.backoff import delay_s, is_waiting
 from edge_agent.domain.baseline_sale import baseline_sale
 from edge_agent.domain.outbox import Event
 from edge_agent.errors import ContractBroken, EdgeAgentError, Refused, Unreachable
@@ -62,7 +62,7 @@ class Push:
         """
         state = self.outbox.lane(lane)
         now = self.clock.now_ms()
-        if not self.asked and state.next_attempt_ms is not None and state.next_attempt_ms > now:
+        if not self.asked and is_waiting(state.next_attempt_ms, now):
             return
         try:
             self._drain(lane)
@@ -174,7 +174,7 @@ class Push:
             self.outbox.outcome_unknown("sales", [entry], self.clock.now_ms())
             raise
         except Refused:
-            # After a lost answer a refusal may only mean "I have it already": look before quarantining (traps).
+            # After a lost answer a refusal may only mean "I have it already": look before quarantining.
             if not (entry.unknown_outcomes and self._is_there(entry)):
                 raise
             verdict = Verdict(entry.entry, Event.DUPLICATE)

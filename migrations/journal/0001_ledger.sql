@@ -100,6 +100,16 @@ CREATE TABLE usages (
     ho_id TEXT,
     warnings TEXT
 );
+CREATE TRIGGER usages_are_append_only
+BEFORE DELETE ON usages
+BEGIN
+    SELECT RAISE(ABORT, 'recorded uses are never deleted');
+END;
+CREATE TRIGGER usages_are_frozen
+BEFORE UPDATE OF entry, external_id, sale_external_id, promotion_id, bill_id, fingerprint, recorded_ms, body ON usages
+BEGIN
+    SELECT RAISE(ABORT, 'a recorded use never changes');
+END;
 CREATE INDEX usages_pending ON usages (entry) WHERE state = 'pending';
 CREATE INDEX usages_quarantined ON usages (entry) WHERE state = 'quarantined';
 CREATE INDEX usages_by_sale ON usages (sale_external_id) WHERE sale_external_id IS NOT NULL AND state <> 'delivered';

@@ -1,4 +1,4 @@
-"""The baseline profile shows the gaps that head offices in the field have (contract section 4, traps)."""
+"""The baseline profile shows the gaps that head offices in the field have (contract section 4)."""
 
 from __future__ import annotations
 

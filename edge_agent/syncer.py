@@ -1,0 +1,236 @@
+"""Runs cycles for a device: one syncer at a time by a lock, once when asked or in a background loop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_agent.clock import Clock
+from edge_agent.errors import AlreadyRunning, EdgeAgentError, StoreBroken, Unreachable
+from edge_agent.news import News
+from edge_agent.settings import Settings
+from edge_agent.storage.catalog import CatalogStore
+from edge_agent.storage.database import GROUP_FILE, PRIVATE_FILE
+from edge_agent.storage.journal import Journal
+from edge_agent.storage.outbox import LANES, Outbox
+
+if TYPE_CHECKING:
+    from edge_agent.head_office.client import HttpHeadOffice
+    from edge_agent.loop import SyncLoop
+    from edge_agent.sync.report import CycleReport, Progress
+
+LOCK_NAME = "sync.lock"  # held for a cycle
+LOOP_LOCK_NAME = "loop.lock"  # held as long as a loop runs
+CONTACT_NAME = "last-contact"
+LOCK_PATIENCE_S = 0.5
+LOOP_PAUSE_MIN_S = 0.5
+_log = logging.getLogger("edge_agent")
+
+
+class Syncer:
+    """Syncing of one home.
+
+    Args:
+        home: where the lock and the time of the last contact are kept.
+        settings: the device's settings.
+        clock: the clock and the dice.
+        journal: what goes up.
+        store: what comes down.
+        connect: makes a client of head office; its waits end when the given event is set.
+        begin_life: gives the journal a new identity, with a reason.
+        news: who is told what happened.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        settings: Settings,
+        clock: Clock,
+        journal: Journal,
+        store: CatalogStore,
+        connect: Callable[[threading.Event | None], HttpHeadOffice],
+        begin_life: Callable[[str], None],
+        news: News,
+    ) -> None:
+        self._home = home
+        self._settings = settings
+        self._clock = clock
+        self._journal = journal
+        self._outbox = Outbox(journal)
+        self._store = store
+        self._connect = connect
+        self._begin_life = begin_life
+        self._news = news
+        self._loop: SyncLoop | None = None
+        self._next_full_s = 0.0
+        self._online: bool | None = None
+        self._running = contextlib.ExitStack()
+
+    # ---- one cycle -------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _file_lock(self, name: str, patience_s: float) -> Iterator[None]:
+        """A lock between processes; the operating system frees that of a killed one."""
+        from filelock import FileLock, Timeout
+
+        mode = GROUP_FILE if self._settings.group_access else PRIVATE_FILE
+        lock = FileLock(self._home / name, timeout=patience_s, thread_local=False, mode=mode)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise AlreadyRunning(
+                "another program is syncing this device just now",
+                hint="Nothing to do: it does the same work. Look again with edge-agent status.",
+            ) from None
+        except OSError as error:
+            raise StoreBroken(
+                f"{self._home / name} can't be locked: {error.strerror}",
+                hint="Check that this user may write the folder; group_access shares a home with a group.",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def run(
+        self,
+        *,
+        asked: bool,
+        full: bool = False,
+        accept_sweep: bool = False,
+        push_only: bool = False,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> CycleReport:
+        """Run one cycle; the arguments are those of :class:`~edge_agent.sync.cycle.Cycle`.
+
+        Raises:
+            AlreadyRunning: another process syncs this home.
+            StoreBroken: the local store can't be used.
+        """
+        from edge_agent.sync.cycle import Cycle
+        from edge_agent.sync.report import no_progress
+
+        # A moment's patience: status takes the lock for an instant to see whether someone syncs.
+        with self._file_lock(LOCK_NAME, LOCK_PATIENCE_S):
+            life = self._journal.life()
+            head_office = self._connect(stop)
+            try:
+                report = Cycle(
+                    ho=head_office,
+                    outbox=self._outbox,
+                    store=self._store,
+                    clock=self._clock,
+                    settings=self._settings,
+                    journal_id=life.journal_id if life else "",
+                    asked=asked,
+                    full=full,
+                    accept_sweep=accept_sweep,
+                    push_only=push_only,
+                    progress=progress or no_progress,
+                    on_event=self._news.tell,
+                ).run()
+            finally:
+                head_office.close()
+            if not push_only and not any(not error.step.startswith("push") for error in report.errors):
+                self._touch_contact()
+            if report.seq_conflict:
+                self._begin_life("head office holds other sales under this journal's numbers")
+        self._tell_of_the_line(report, answered=head_office.answered)
+        self._journal.database.checkpoint()
+        return report
+
+    def _tell_of_the_line(self, report: CycleReport, *, answered: bool) -> None:
+        down = any(isinstance(error, Unreachable) and error.line_is_down for error in report.causes)
+        online = False if down else True if answered else self._online
+        if online is not self._online:
+            self._news.tell("came online" if online else "went offline", {})
+        self._online = online
+
+    def _touch_contact(self) -> None:
+        """Remember when a cycle last succeeded, without a write to any database: an unchanged cycle writes none."""
+        path = self._home / CONTACT_NAME
+        moment = self._clock.now_ms() / 1000
+        with contextlib.suppress(OSError):
+            path.touch(mode=GROUP_FILE if self._settings.group_access else PRIVATE_FILE)
+            os.utime(path, (moment, moment))
+
+    def last_contact_ms(self) -> int | None:
+        """When head office last answered a whole cycle of any process of this home, milliseconds since 1970."""
+        try:
+            return int((self._home / CONTACT_NAME).stat().st_mtime * 1000)
+        except OSError:
+            return None
+
+    def someone_syncs(self) -> bool:
+        """Whether some process, this one included, syncs this home now or in a loop."""
+        if self._loop is not None:
+            return True
+        return self._is_held(LOOP_LOCK_NAME) or self._is_held(LOCK_NAME)
+
+    def _is_held(self, name: str) -> bool:
+        if not (self._home / name).exists():
+            return False
+        try:
+            with self._file_lock(name, 0):
+                return False
+        except (AlreadyRunning, StoreBroken):
+            return True
+
+    # ---- the loop --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Sync in a background thread; nothing when it runs already."""
+        from edge_agent.loop import SyncLoop
+
+        if self._loop is not None:
+            return
+        self._next_full_s = 0.0
+        loop = self._loop = SyncLoop(self._loop_cycle, self._next_due_s, self._loop_failed)
+        with contextlib.suppress(AlreadyRunning):  # then another process's loop shows in status, as well as it can
+            self._running.enter_context(self._file_lock(LOOP_LOCK_NAME, 0))
+        loop.start()
+
+    def stop(self, deadline_s: float) -> bool:
+        """Stop the loop; whether it ended within ``deadline_s`` seconds."""
+        loop, self._loop = self._loop, None
+        self._running.close()
+        return True if loop is None else loop.stop(deadline_s)
+
+    def wake(self) -> None:
+        """Something was recorded: push soon, if a loop runs."""
+        if self._loop is not None:
+            self._loop.wake()
+
+    def _loop_cycle(self, push_only: bool) -> None:
+        moment = self._clock.monotonic_s()
+        push_only = push_only and moment < self._next_full_s
+        if not push_only:
+            self._next_full_s = moment + self._settings.poll_interval_s
+        loop = self._loop
+        report = self.run(
+            asked=False,
+            push_only=push_only,
+            stop=loop.stopping if loop is not None else None,
+        )
+        for error in report.errors:
+            _log.warning("%s: %s", error.step, error.message)
+
+    def _next_due_s(self) -> float:
+        """Seconds until the next full cycle, or until a lane that waits may ask again."""
+        due = [self._next_full_s - self._clock.monotonic_s()]
+        now = self._clock.now_ms()
+        for name in (*LANES, "pull"):
+            waits_until = self._outbox.lane(name).next_attempt_ms
+            if waits_until is not None:
+                due.append((waits_until - now) / 1000)
+        return min(max(min(due), LOOP_PAUSE_MIN_S), float(self._settings.poll_interval_s))
+
+    def _loop_failed(self, error: EdgeAgentError) -> None:
+        _log.error("this device can't sync: %s (%s)", error.message, error.hint)
+        self._news.tell("sync failed", {"code": error.code, "message": error.message})

@@ -1,0 +1,345 @@
+"""Against a baseline head office: time stamps, no tombstones, lists cut short, one sale a request."""
+
+from __future__ import annotations
+
+import datetime as dt
+import urllib.parse
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from edge_agent import Item
+
+Make = Callable[..., Any]
+STAMP = "2026-01-27T09:10:42.123456Z"
+COLA = "00000006-0000-4000-8000-000000000000"
+WATER = "00000007-0000-4000-8000-000000000000"
+
+
+class Canned:
+    """A baseline head office in a few lines: answers that are set by the test, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[dict[str, Any]]] = {"categories": [], "products": [], "promotions": []}
+        self.available: dict[str, int] = {}
+        self.stamp = STAMP
+        self.sales: list[dict[str, Any]] = []
+        self.sale_answers: list[httpx.Response | Exception] = []
+        self.listed: list[str] = []
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path, query = request.url.path, dict(urllib.parse.parse_qsl(request.url.query.decode()))
+        name = path.rstrip("/").rsplit("/", 1)[-1]
+        self.asked.append((request.method, name, query))
+        if name == "token":
+            return _answer(200, {"access": "a", "refresh": "r"})
+        if name == "version":
+            return _answer(200, {"version": 1, "last_updated": None, "force_update": False})
+        if name == "sales" and request.method == "GET":
+            found = [{"external_id": one} for one in self.listed if one == query["external_id"]]
+            return _answer(200, {"count": len(found), "results": found})
+        if name == "sales":
+            self.sales.append(msgspec.json.decode(request.content))
+            answer = self.sale_answers.pop(0) if self.sale_answers else _answer(201, {"id": len(self.sales)})
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        rows = self.rows[name]
+        total = self.available.get(name, len(rows))
+        body = {
+            name: rows,
+            "deleted_ids": [],
+            "sync_timestamp": self.stamp,
+            "total": len(rows),
+            "total_available": total,
+        }
+        return _answer(200, body)
+
+    def since(self, name: str) -> list[str | None]:
+        return [query.get("updated_since") for method, asked, query in self.asked if asked == name]
+
+
+def _answer(status: int, body: Any) -> httpx.Response:
+    return httpx.Response(status, stream=httpx.ByteStream(msgspec.json.encode(body)))
+
+
+def product(id_: str, updated_at: str, **fields: Any) -> dict[str, Any]:
+    return {"id": id_, "name": "Cola", "sku": "COLA", "price": 7500.0, "updated_at": updated_at, **fields}
+
+
+@pytest.fixture
+def canned() -> Canned:
+    return Canned()
+
+
+@pytest.fixture
+def device(canned: Canned, write_home: Make, open_agent: Make) -> Any:
+    """A device of the canned head office, which knows its currency by settings."""
+    home = write_home(currency="IDR", timezone="Asia/Jakarta", username="pos-02")
+    return open_agent(home, transport=httpx.MockTransport(canned))
+
+
+def test_a_whole_cycle_against_the_stub(baseline_till: Any) -> None:
+    """Catalogue down, sales and uses up; both sides agree to the cent."""
+    till = baseline_till
+    sale = till.agent.record_sale(
+        [Item(till.cola, "3", "7500.00", discount="1000"), Item(till.bread, "0.750", "42000")]
+    )
+    till.agent.record_usage(till.deal, "1000", sale=sale)
+    till.sell()
+    report = till.agent.sync()
+    assert not report.errors
+    assert (report.pushed.created, report.pushed_usages.created) == (2, 1)
+    assert till.books_agree()
+    assert till.agent.catalog.by_id(till.cola).price == Decimal("7500.00")
+    assert till.agent.catalog.stock(till.cola) is None
+    assert till.agent.status()["head_office"]["profile"] == "baseline"
+
+
+def test_a_lost_answer_counts_once(baseline_till: Any) -> None:
+    """A sale whose answer was lost is asked again and found to be a duplicate (G4)."""
+    baseline_till.sell()
+    baseline_till.office.drop_after_commit = 1
+    baseline_till.agent.sync()
+    assert baseline_till.agent.status()["pending"] == 1
+    baseline_till.agent.sync()
+    assert baseline_till.agent.status()["pending"] == 0
+    assert baseline_till.books_agree()
+
+
+def test_refunds_and_voids_are_held_in_sight(baseline_till: Any) -> None:
+    """A baseline head office would count a refund as a sale: it is held, and shown."""
+    till = baseline_till
+    sale = till.sell()
+    till.sell(kind="refund", refers_to=sale.external_id)
+    till.sell(kind="void", reason="typo")
+    assert till.agent.sync().pushed.created == 1
+    status = till.agent.status()
+    assert (status["pending"], status["held"]) == (2, 2)
+    assert till.office.world.sale_count() == 1
+
+
+def test_a_foreign_product_blocks_nobody(baseline_till: Any) -> None:
+    """The sale of a product head office never had is set aside; the next sale goes up (G7)."""
+    till = baseline_till
+    bad = till.sell(till.nobody)
+    till.sell()
+    report = till.agent.sync()
+    assert (report.pushed.created, report.pushed.rejected) == (1, 1)
+    assert till.agent.sale(bad.external_id).state == "quarantined"
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_200_and_201_both_mean_taken(canned: Canned, device: Any, status: int) -> None:
+    """Some head offices answer 201 to a sale they had: both are its word that it has it."""
+    canned.sale_answers = [_answer(status, {"id": 7})]
+    sale = device.record_sale([Item(COLA, "1", "2.00")])
+    device.sync()
+    assert device.sale(sale.external_id).state == "delivered"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, stream=httpx.ByteStream(b"<html>please log in</html>")),
+        _answer(200, {"detail": "please log in"}),
+        _answer(200, {"external_id": WATER, "id": 7}),
+    ],
+)
+def test_an_answer_about_something_else_keeps_the_sale(canned: Canned, device: Any, answer: httpx.Response) -> None:
+    """A 200 that names neither the sale nor a record of it is nobody's word about it (G3)."""
+    canned.sale_answers = [answer]
+    sale = device.record_sale([Item(COLA, "1", "2.00")])
+    assert device.sync().errors
+    assert device.sale(sale.external_id).state == "pending"
+
+
+def test_a_refusal_after_a_lost_answer_is_looked_up(canned: Canned, device: Any) -> None:
+    """400 for a sale that may have arrived: head office is asked whether it has it, before it is set aside."""
+    lost = device.record_sale([Item(COLA, "1", "2.00")])
+    canned.sale_answers = [httpx.ReadError("cut")]
+    device.sync()
+    canned.listed = [lost.external_id]
+    canned.sale_answers = [_answer(400, {"external_id": ["already exists"]})]
+    device.sync()
+    assert device.sale(lost.external_id).state == "delivered"
+    bad = device.record_sale([Item(COLA, "1", "2.00")])
+    canned.sale_answers = [httpx.ReadError("cut")]
+    device.sync()
+    canned.sale_answers = [_answer(400, {"items": ["wrong"]})]
+    device.sync()
+    assert device.sale(bad.external_id).state == "quarantined"
+
+
+@pytest.mark.parametrize(
+    "body", [{"items": ["wrong"]}, ["wrong"], {"detail": "kesalahan"}, {"error": "no", "code": "INVALID_SALE"}, "wrong"]
+)
+def test_a_400_of_any_form_sets_the_sale_aside(canned: Canned, device: Any, body: Any) -> None:
+    """Errors come without a code, as lists, in another language: the status decides, not the words."""
+    canned.sale_answers = [_answer(400, body)]
+    bad = device.record_sale([Item(COLA, "1", "2.00")])
+    good = device.record_sale([Item(COLA, "1", "2.00")])
+    device.sync()
+    assert (device.sale(bad.external_id).state, device.sale(good.external_id).state) == ("quarantined", "delivered")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_a_server_error_is_never_the_sales_fault(canned: Canned, device: Any, status: int) -> None:
+    """Parallel duplicates answer 500 in the field: the sale stays, and is tried again."""
+    canned.sale_answers = [_answer(status, {"error": "oops"})]
+    device.record_sale([Item(COLA, "1", "2.00")])
+    device.sync()
+    assert device.status()["pending"] == 1
+    device.sync()
+    assert device.status()["pending"] == 0
+    assert len(canned.sales) == 2
+
+
+def test_a_single_sale_is_not_repeated_inside_a_call(canned: Canned, device: Any) -> None:
+    """Two of the same at once are what makes such a head office count twice: one attempt a cycle."""
+    canned.sale_answers = [httpx.ReadError("cut"), httpx.ReadError("cut")]
+    device.record_sale([Item(COLA, "1", "2.00")])
+    device.sync()
+    assert len(canned.sales) == 1
+
+
+def test_a_delta_goes_back_by_the_overlap_in_head_offices_own_time(canned: Canned, device: Any, clock: Any) -> None:
+    """``updated_since`` is head office's stamp less the overlap, with its precision; never the device's clock."""
+    device.sync()
+    clock.advance(days=400)
+    device.sync()
+    assert canned.since("products") == [None, "2026-01-27T09:05:42.123456Z"]
+
+
+def test_a_stamp_that_is_none_is_echoed(canned: Canned, device: Any) -> None:
+    """A stamp nobody can read does not end the sync."""
+    canned.stamp = "2026-02-30T00:00:00Z"
+    device.sync()
+    assert not device.sync().errors
+    assert canned.since("products")[-1] == "2026-02-30T00:00:00Z"
+
+
+def test_an_older_row_never_overwrites_a_newer_one(canned: Canned, device: Any) -> None:
+    """Rows come again and late within the overlap: the newer stamp wins, and rows that came again stay."""
+    canned.rows["products"] = [product(COLA, "2026-01-02T00:00:00.5Z", price=8000.0)]
+    device.sync()
+    canned.rows["products"] = [
+        product(COLA, "2026-01-02T00:00:00Z", price=7000.0),
+        product(WATER, "2026-01-01T00:00:00Z"),
+    ]
+    device.sync()
+    assert device.catalog.by_id(COLA).price == 8000
+    assert device.catalog.by_id(WATER) is not None
+    canned.rows["products"] = [product(COLA, "2026-01-02T07:00:01+07:00", price=9000.0)]
+    device.sync()
+    assert device.catalog.by_id(COLA).price == 9000
+
+
+def test_a_list_cut_short_is_said_and_never_sweeps(canned: Canned, device: Any) -> None:
+    """``total < total_available``: incomplete is shown, nothing is deleted, the place is not left behind."""
+    canned.rows["products"] = [product(COLA, STAMP), product(WATER, STAMP)]
+    device.sync()
+    canned.rows["products"] = [product(COLA, STAMP)]
+    canned.available["products"] = 2
+    device.sync(full=True)
+    assert device.catalog.search("").total == 2
+    assert "1 of 2" in device.status()["datasets"]["products"]["incomplete"]
+    canned.available.clear()
+    canned.rows["products"].append(product(WATER, STAMP))
+    device.sync()
+    assert device.status()["datasets"]["products"]["incomplete"] is None
+
+
+def test_a_delta_cut_short_does_not_move_the_stamp(canned: Canned, device: Any) -> None:
+    """Rows behind the cut were not sent: the next delta asks from the same place (G5)."""
+    device.sync()
+    canned.rows["products"] = [product(COLA, "2026-01-27T10:00:00Z")]
+    canned.available["products"] = 2
+    canned.stamp = "2026-01-27T11:00:00Z"
+    device.sync()
+    device.sync()
+    assert canned.since("products")[1:] == ["2026-01-27T09:05:42.123456Z"] * 2
+
+
+def test_a_list_cut_short_is_not_asked_for_all_the_time(canned: Canned, device: Any, clock: Any, poll: Make) -> None:
+    """An incomplete list is asked again on schedule, not at every poll."""
+    canned.rows["promotions"] = [{"id": COLA, "name": "Deal"}]
+    canned.available["promotions"] = 200
+    poll(device)
+    canned.asked.clear()
+    for _ in range(5):
+        clock.advance(60)
+        poll(device)
+    assert canned.since("promotions") == []
+    clock.advance(hours=7)
+    poll(device)
+    assert len(canned.since("promotions")) == 1
+
+
+def test_the_schedule_pulls_whatever_the_version_says(canned: Canned, device: Any, clock: Any, poll: Make) -> None:
+    """A baseline version covers promotions alone: products are asked for when they are old."""
+    poll(device)
+    canned.rows["products"] = [product(COLA, STAMP)]
+    poll(device)
+    assert device.catalog.by_id(COLA) is None
+    clock.advance(hours=6.1)
+    poll(device)
+    assert device.catalog.by_id(COLA) is not None
+
+
+def test_a_clock_set_back_does_not_stop_the_schedule(canned: Canned, device: Any, clock: Any, poll: Make) -> None:
+    """A catalogue that seems to be from the future is asked for now."""
+    clock.advance(days=1000)
+    poll(device)
+    canned.rows["products"] = [product(COLA, STAMP)]
+    clock.advance(days=-1000)
+    poll(device)
+    assert device.catalog.by_id(COLA) is not None
+
+
+def test_an_empty_answer_over_a_full_table_is_held(canned: Canned, device: Any) -> None:
+    """An inactive brand answers 200 with no rows: the rows stay, and a person is asked."""
+    canned.rows["products"] = [product(COLA, STAMP), product(WATER, STAMP)]
+    device.sync()
+    canned.rows["products"] = []
+    report = device.sync(full=True)
+    assert report.pulled["products"].held == 2
+    assert device.catalog.search("").total == 2
+    device.sync(accept_sweep=True)
+    assert device.catalog.search("").total == 0
+
+
+def test_a_vanished_row_goes_with_the_next_snapshot(canned: Canned, device: Any) -> None:
+    """Baseline deltas know no tombstones: a complete snapshot sweeps what is gone."""
+    canned.rows["products"] = [product(f"{n:08d}-0000-4000-8000-000000000000", STAMP) for n in range(5)]
+    device.sync()
+    canned.rows["products"].pop()
+    device.sync()
+    assert device.catalog.search("").total == 5
+    assert device.sync(full=True).pulled["products"].deletes == 1
+    assert device.catalog.search("").total == 4
+
+
+def test_promotions_run_in_the_settings_zone_when_head_office_gives_none(canned: Canned, device: Any) -> None:
+    """Before head office has told the store's zone, the one of the settings counts."""
+    hours = {"time_start": "22:00", "time_end": "23:30"}
+    canned.rows["promotions"] = [{"id": COLA, "name": "Night", "validity": hours}]
+    device.sync()
+    assert device.catalog.promotions(dt.datetime(2026, 11, 20, 16, tzinfo=dt.UTC)) != ()  # 23:00 in Jakarta
+
+
+def test_a_repeated_version_that_goes_back_means_a_snapshot(baseline_till: Any) -> None:
+    """The newest promotion was deleted: the version goes back, and a snapshot finds what is gone."""
+    till = baseline_till
+    newer = till.nobody
+    till.office.world.upsert("promotions", {"id": newer, "name": "New", "updated_at": "2030-01-01T00:00:00Z"})
+    till.agent.sync()
+    assert till.agent.catalog.promotion(newer) is not None
+    till.office.world.delete("promotions", newer)
+    till.agent.sync()
+    assert till.agent.catalog.promotion(newer) is None
