@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import uuid6
-
 from edge_agent.catalog import Catalog
 from edge_agent.clock import Clock
 from edge_agent.domain.calendar import business_date, clock_time, zone
@@ -104,7 +102,7 @@ class EdgeAgent:
 
     def _begin_life(self, reason: str, *, first: bool = False) -> None:
         """Give the journal a new identity; sales recorded from now on count from 1 (contract, section 5)."""
-        journal_id = str(uuid6.uuid7())
+        journal_id = _new_id()
         self._journal.begin_life(
             journal_id, self.settings.device_id, reason=reason, now_ms=self._clock.now_ms(), first=first
         )
@@ -241,7 +239,7 @@ class EdgeAgent:
 
     def record(self, draft: Draft) -> Sale:
         """Record a sale given as a :class:`~edge_agent.domain.sale.Draft`; see :meth:`record_sale`."""
-        new_id = str(uuid6.uuid7())
+        new_id = _new_id()
         checked = check(
             draft,
             self.place,
@@ -442,3 +440,9 @@ class EdgeAgent:
             last_contact_ms=self._syncer.last_contact_ms(),
             daemon_running=self._syncer.someone_syncs(),
         )
+
+
+def _new_id() -> str:
+    import uuid6  # loads what only recording needs
+
+    return str(uuid6.uuid7())

@@ -70,6 +70,7 @@ class Syncer:
         self._next_full_s = 0.0
         self._online: bool | None = None
         self._running = contextlib.ExitStack()
+        self._kept: HttpHeadOffice | None = None  # the loop's connection, between its cycles
 
     # ---- one cycle -------------------------------------------------------------------------------------------
 
@@ -105,9 +106,12 @@ class Syncer:
         accept_sweep: bool = False,
         push_only: bool = False,
         progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        loop: SyncLoop | None = None,
     ) -> CycleReport:
         """Run one cycle; the arguments are those of :class:`~edge_agent.sync.cycle.Cycle`.
+
+        Args:
+            loop: the loop that asks; it keeps its connection from cycle to cycle, as long as nothing fails.
 
         Raises:
             AlreadyRunning: another process syncs this home.
@@ -119,7 +123,10 @@ class Syncer:
         # A moment's patience: status takes the lock for an instant to see whether someone syncs.
         with self._file_lock(LOCK_NAME, LOCK_PATIENCE_S):
             life = self._journal.life()
-            head_office = self._connect(stop)
+            head_office = self._kept or self._connect(loop.stopping if loop is not None else None)
+            head_office.answered = False
+            self._kept = None
+            report = None
             try:
                 report = Cycle(
                     ho=head_office,
@@ -136,7 +143,10 @@ class Syncer:
                     on_event=self._news.tell,
                 ).run()
             finally:
-                head_office.close()
+                if loop is not None and report is not None and not report.causes:
+                    self._kept = head_office
+                else:  # a fault may lie in the connection or in what we sign in with: begin anew
+                    head_office.close()
             if not push_only and not any(not error.step.startswith("push") for error in report.errors):
                 self._touch_contact()
             if report.seq_conflict:
@@ -200,7 +210,11 @@ class Syncer:
         """Stop the loop; whether it ended within ``deadline_s`` seconds."""
         loop, self._loop = self._loop, None
         self._running.close()
-        return True if loop is None else loop.stop(deadline_s)
+        ended = loop is None or loop.stop(deadline_s)
+        if ended and self._kept is not None:
+            self._kept.close()
+            self._kept = None
+        return ended
 
     def wake(self) -> None:
         """Something was recorded: push soon, if a loop runs."""
@@ -216,7 +230,7 @@ class Syncer:
         report = self.run(
             asked=False,
             push_only=push_only,
-            stop=loop.stopping if loop is not None else None,
+            loop=loop,
         )
         for error in report.errors:
             _log.warning("%s: %s", error.step, error.message)

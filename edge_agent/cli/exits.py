@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-import typer
-
 from edge_agent.cli.output import print_json
 from edge_agent.errors import (
     AlreadyRunning,
@@ -83,15 +81,22 @@ def error_json(error: EdgeAgentError) -> dict[str, object]:
     return {"schema": 1, "error": fields}
 
 
+def told(error: EdgeAgentError, as_json: bool) -> Exit:
+    """Tell an error on stderr, and on stdout for programs; returns its exit code."""
+    say_error(error)
+    if as_json:
+        print_json(error_json(error))
+    return exit_of(error)
+
+
 @contextmanager
 def errors_in_words(as_json: bool) -> Iterator[None]:
     """Turns the agent's errors into words and exit codes; anything else is a bug and shows itself."""
+    import typer
+
     try:
         yield
     except EdgeAgentError as error:
-        say_error(error)
-        if as_json:
-            print_json(error_json(error))
-        raise typer.Exit(exit_of(error)) from None
+        raise typer.Exit(told(error, as_json)) from None
     except BrokenPipeError:
         raise typer.Exit(Exit.FINE) from None

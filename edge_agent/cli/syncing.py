@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_agent.cli.door import Json, opened
+from edge_agent.cli.door import Json
 from edge_agent.cli.exits import Exit, errors_in_words, say_error, worst_exit
 from edge_agent.cli.output import print_json, progress_bar
+from edge_agent.cli.showing import show_status
 
 if TYPE_CHECKING:
     from edge_agent.sync.report import CycleReport
@@ -76,16 +76,4 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Say whether selling is safe, what waits, and how old the prices are; needs no line and no daemon."""
-    from edge_agent.status import in_words
-
-    with opened(as_json) as agent:
-        state = agent.status()
-        if as_json:
-            print_json(state)
-        else:
-            for line in in_words(state, dt.datetime.now(dt.UTC)):
-                print(line)
-        held = any(dataset["held_sweep"] for dataset in state["datasets"].values())
-        error_code = (state["last_error"] or {}).get("code")
-        if state["quarantined"] or held or error_code in ("NOT_SIGNED_IN", "POISON_STORM"):
-            raise typer.Exit(Exit.NEEDS_A_PERSON)
+    raise typer.Exit(show_status(as_json))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from edge_agent.errors import ContractBroken
 from edge_agent.storage.database import Database, in_own_words
 from edge_agent.storage.engine import sqlite3
 
-_CACHE_KIB = 16_384
+_CACHE_KIB = 8_192
 _RUNS_KEPT = 200
+_ROWS_PER_INSERT = 50
 # A baseline answer may hold everything; an SQL statement takes some 32,000 values on the oldest engine.
 _ROWS_PER_STATEMENT = 10_000
 
@@ -180,9 +183,12 @@ class CatalogStore:
     def _make_product_indexes(self, connection: sqlite3.Connection) -> None:
         from edge_agent.storage.migrate import statements
 
+        # Unless pages may leave the cache before the commit, all indexes of a large catalogue stand in memory at once.
+        connection.execute("PRAGMA cache_spill = ON")
         for statement in statements(_PRODUCT_INDEXES):
             connection.execute(statement)
         connection.execute("INSERT INTO products_text (products_text) VALUES ('rebuild')")
+        connection.execute("PRAGMA cache_spill = OFF")
 
     # ---- applying pages --------------------------------------------------------------------------------------
 
@@ -234,28 +240,26 @@ class CatalogStore:
             return 0
         dataset, columns = page.dataset, _COLUMNS[page.dataset]
         quiet, others = self._split(connection, page)
-        newer = f" AND excluded.updated_us >= {dataset}.updated_us" if page.newer_only else ""
+        # Numbered places, so that rows are bound as they are: ?1 is the first of the columns, the id.
+        place = {column: f"?{number}" for number, column in enumerate(columns, 1)}
         if quiet:
             kept = [column for column in columns[1:] if column not in _INDEXED[dataset]]
-            places = [columns.index(column) for column in kept]
-            assignments = ", ".join(f"{column} = ?" for column in kept)
-            guard = " AND updated_us <= ?" if page.newer_only else ""
-            time_at = columns.index("updated_us")
+            assignments = ", ".join(f"{column} = {place[column]}" for column in kept)
+            guard = f" AND updated_us <= {place['updated_us']}" if page.newer_only else ""
             connection.executemany(
-                f"UPDATE {dataset} SET {assignments}, generation = ? WHERE id = ?{guard}",
-                [
-                    (*[row[place] for place in places], generation, row[0], *([row[time_at]] if guard else []))
-                    for row in quiet
-                ],
+                f"UPDATE {dataset} SET {assignments}, generation = {generation:d} WHERE id = ?1{guard}", quiet
             )
         if others:
             assignments = ", ".join(f"{column} = excluded.{column}" for column in (*columns[1:], "generation"))
-            marks = ", ".join("?" * (len(columns) + 1))
-            connection.executemany(
-                f"INSERT INTO {dataset} ({', '.join(columns)}, generation) VALUES ({marks}) "
-                f"ON CONFLICT (id) DO UPDATE SET {assignments} WHERE true{newer}",
-                [(*row, generation) for row in others],
-            )
+            guard = f" WHERE excluded.updated_us >= {dataset}.updated_us" if page.newer_only else ""
+            marks = f"({', '.join('?' * len(columns))}, {generation:d})"
+            for start in range(0, len(others), _ROWS_PER_INSERT):
+                part = others[start : start + _ROWS_PER_INSERT]
+                connection.execute(
+                    f"INSERT INTO {dataset} ({', '.join(columns)}, generation) VALUES {', '.join([marks] * len(part))} "
+                    f"ON CONFLICT (id) DO UPDATE SET {assignments}{guard}",
+                    [*chain.from_iterable(part)],
+                )
         if page.newer_only:  # an older row does not overwrite, but it is there: keep it from the sweep
             connection.executemany(
                 f"UPDATE {dataset} SET generation = ? WHERE id = ? AND generation <> ?",
@@ -275,7 +279,7 @@ class CatalogStore:
         dataset, indexed = page.dataset, _INDEXED[page.dataset]
         if not indexed or not self._is_indexed():
             return [], list(page.rows)
-        places = [_COLUMNS[dataset].index(column) for column in indexed]
+        indexed_values = itemgetter(*(_COLUMNS[dataset].index(column) for column in indexed))
         marks = ", ".join("?" * len(page.rows))
         present = {
             row[0]: row[1:]
@@ -288,7 +292,7 @@ class CatalogStore:
         others: list[tuple[Any, ...]] = []
         seen: set[str] = set()
         for row in page.rows:
-            same = present.get(row[0]) == tuple(row[place] for place in places) and row[0] not in seen
+            same = present.get(row[0]) == indexed_values(row) and row[0] not in seen
             (quiet if same else others).append(row)
             seen.add(row[0])
         return quiet, others

@@ -221,6 +221,11 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise broken(error, self.path) from error
 
+    def sync_commits(self, wanted: bool) -> None:
+        """Whether this thread's next commits are synced each, or with the next one that is. WAL alone allows it."""
+        if self.mode == "wal":
+            self.connection.execute(f"PRAGMA synchronous = {self._synchronous if wanted else 'NORMAL'}")
+
     def checkpoint(self) -> None:
         """Move the WAL's pages into the file now, without waiting for anyone; a no-op in TRUNCATE mode."""
         if self.mode == "wal":

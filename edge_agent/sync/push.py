@@ -171,8 +171,11 @@ class Push:
                 self.outbox.outcome_unknown("sales", [entry], self.clock.now_ms())
             raise
         except ContractBroken:
-            self.outbox.outcome_unknown("sales", [entry], self.clock.now_ms())
-            raise
+            # A 200 that names nothing: head office may list the sale all the same.
+            if not self._is_there(entry):
+                self.outbox.outcome_unknown("sales", [entry], self.clock.now_ms())
+                raise
+            verdict = Verdict(entry.entry, Event.DUPLICATE)
         except Refused:
             # After a lost answer a refusal may only mean "I have it already": look before quarantining.
             if not (entry.unknown_outcomes and self._is_there(entry)):

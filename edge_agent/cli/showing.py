@@ -1,0 +1,30 @@
+"""``status``, in a module of its own that loads no command-line library: it must be quick on a slow till."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from edge_agent.cli.exits import Exit, told
+from edge_agent.cli.output import print_json
+from edge_agent.errors import EdgeAgentError
+
+
+def show_status(as_json: bool) -> Exit:
+    """Print the status; returns the exit code."""
+    from edge_agent.agent import EdgeAgent
+    from edge_agent.status import in_words
+
+    try:
+        with EdgeAgent.open() as agent:
+            state = agent.status()
+    except EdgeAgentError as error:
+        return told(error, as_json)
+    if as_json:
+        print_json(state)
+    else:
+        for line in in_words(state, dt.datetime.now(dt.UTC)):
+            print(line)
+    held = any(dataset["held_sweep"] for dataset in state["datasets"].values())
+    error_code = (state["last_error"] or {}).get("code")
+    needs_a_person = state["quarantined"] or held or error_code in ("NOT_SIGNED_IN", "POISON_STORM")
+    return Exit.NEEDS_A_PERSON if needs_a_person else Exit.FINE
