@@ -172,7 +172,6 @@ class Database:
         if sys.platform == "darwin":  # fsync alone leaves a Mac's drive free to lose the write (G1)
             connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute(f"PRAGMA cache_size = -{self._cache_kib}")
         connection.execute("PRAGMA cache_spill = OFF")
         if self.mode == "wal":

@@ -42,6 +42,8 @@ def journal_rows(agent: EdgeAgent, query: str) -> list[Any]:
 @pytest.mark.parametrize("is_safe", [True, False])
 def test_processes_that_sell_at_once_leave_no_gap(home: Path, monkeypatch: pytest.MonkeyPatch, is_safe: bool) -> None:
     """However many processes record at once, numbers run from 1 without a gap, and one id is one sale (G2)."""
+    if is_safe and not database_module.wal_is_safe():
+        pytest.skip("this SQLite has the WAL-reset bug: the other processes would rightly turn WAL off")
     with monkeypatch.context() as patch:
         patch.setattr(database_module, "wal_is_safe", lambda: is_safe)
         EdgeAgent.open(home).close()  # the mode belongs to the file
