@@ -90,6 +90,14 @@ def first_load(folder: Path, count: int, rounds: int) -> list[Figure]:
     ]
 
 
+def _every_column(path: Path, old: Rows, new: Rows) -> float:
+    raw = RawCatalogue(path, indexes=True)
+    raw.upsert(old)
+    spent = seconds(lambda: raw.upsert(new))
+    raw.close()
+    return spent
+
+
 def _apply_pages(agent: EdgeAgent, ready: Rows) -> None:
     store = agent._store
     for start in range(0, len(ready), PAGE_ROWS):
@@ -107,10 +115,7 @@ def price_delta(folder: Path, count: int, rounds: int) -> list[Figure]:
         with open_agent(make_home(folder / f"delta-{number}")) as agent:
             fill_catalogue(agent, count)
             mine.append(seconds(lambda: _apply_pages(agent, plain)))
-        raw = RawCatalogue(folder / f"raw-delta-{number}.db", indexes=True)
-        raw.upsert(old)
-        theirs.append(seconds(lambda: raw.upsert(new)))
-        raw.close()
+        theirs.append(_every_column(folder / f"raw-delta-{number}.db", old, new))
     return [
         Figure(
             f"a price-only delta of {count:,}, against an upsert that sets every column",

@@ -13,7 +13,9 @@ from edge_agent.domain.sale import Item
 from edge_agent.storage.engine import sqlite3
 
 _SCHEMA = """
-CREATE TABLE sale (id INTEGER PRIMARY KEY, external_id TEXT NOT NULL UNIQUE, sold_at TEXT NOT NULL, total TEXT NOT NULL);
+CREATE TABLE sale (
+    id INTEGER PRIMARY KEY, external_id TEXT NOT NULL UNIQUE, sold_at TEXT NOT NULL, total TEXT NOT NULL
+);
 CREATE TABLE item (
     id INTEGER PRIMARY KEY, sale_id INTEGER NOT NULL, line INTEGER NOT NULL, product_id TEXT NOT NULL,
     quantity TEXT NOT NULL, unit_price TEXT NOT NULL, discount TEXT NOT NULL

@@ -138,8 +138,9 @@ class Catalog:
 
     def unknown(self, product_ids: Sequence[str]) -> list[str]:
         """Which of these ids the catalogue does not know."""
-        known = self._store.known_products(product_ids)
-        return [product_id for product_id in dict.fromkeys(product_ids) if product_id not in known]
+        asked = dict.fromkeys(product_ids)
+        known = self._store.known_products(tuple(asked))
+        return [] if len(known) == len(asked) else [product_id for product_id in asked if product_id not in known]
 
 
 def _product(body: bytes, price: str | None) -> Product:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from edge_agent.errors import InvalidSale
 
@@ -298,32 +299,6 @@ def parse_quantity(value: object, field: str) -> int:
 
 
 @lru_cache(maxsize=4_096)
-def _money_of(text: str, exponent: int) -> int | None:
-    try:
-        return parse_money(text, exponent, "")
-    except InvalidSale:
-        return None
-
-
-@lru_cache(maxsize=1_024)
-def _quantity_of(text: str) -> int | None:
-    try:
-        return parse_quantity(text, "")
-    except InvalidSale:
-        return None
-
-
-def usual_money(value: object, exponent: int) -> int | None:
-    """As :func:`parse_money` for text, remembered: a shop's prices repeat. None when the full rules must look at it."""
-    return _money_of(value, exponent) if type(value) is str else None
-
-
-def usual_quantity(value: object) -> int | None:
-    """As :func:`parse_quantity` for text, remembered. None when the full rules must look at it."""
-    return _quantity_of(value) if type(value) is str else None
-
-
-@lru_cache(maxsize=4_096)
 def format_money(minor: int, exponent: int) -> str:
     """Minor units as the contract's decimal text: ``240`` → ``"2.40"``."""
     if exponent == 0:
@@ -348,3 +323,32 @@ def line_amount(quantity_milli: int, unit_price_minor: int, discount_minor: int)
     """
     exact_milli = quantity_milli * unit_price_minor - discount_minor * 1000
     return (exact_milli + 500) // 1000 if exact_milli >= 0 else -((500 - exact_milli) // 1000)
+
+
+class Figures(NamedTuple):
+    """A line's figures, checked: its amount in minor units, and its values as the contract's text."""
+
+    amount: int
+    quantity: str
+    unit_price: str
+    discount: str | None
+
+
+@lru_cache(maxsize=4_096)
+def usual_line(quantity: str, unit_price: str, discount: str, exponent: int) -> Figures | None:
+    """A line whose figures are text, remembered: a shop's prices and quantities repeat.
+
+    Returns:
+        None when something is wrong with it, for the caller to find out what.
+    """
+    try:
+        milli = parse_quantity(quantity, "quantity")
+        price = parse_money(unit_price, exponent, "unit_price")
+        off = parse_money(discount, exponent, "discount")
+    except InvalidSale:
+        return None
+    amount = line_amount(milli, price, off)
+    if amount < 0:
+        return None
+    discount_text = format_money(off, exponent) if off else None
+    return Figures(amount, format_quantity(milli), format_money(price, exponent), discount_text)

@@ -125,8 +125,7 @@ class Draft:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """A sale that passed every rule and waits for its place in the journal.
 
     ``total_minor`` is unsigned.
@@ -262,15 +261,29 @@ def _one_off(data: OneOff, unit_price: str, company_id: str, name: str) -> dict[
     }
 
 
+def _usual_item(item: object, place: int, exponent: int) -> tuple[dict[str, Any], int] | None:
+    """The line most sales consist of: a product by its id, with its figures as text. None for any other line."""
+    if not isinstance(item, Item):
+        return None
+    product, quantity, price, discount = item.product, item.quantity, item.unit_price, item.discount
+    if not (type(product) is type(quantity) is type(price) is type(discount) is str) or not is_uuid(product):
+        return None
+    if item.product_data or item.price_override or item.promotion_ids or item.tax is not None:
+        return None
+    figures = money.usual_line(quantity, price, discount, exponent)
+    if figures is None:
+        return None
+    rest = {"line": place + 1, "product": product, "quantity": figures.quantity, "unit_price": figures.unit_price}
+    return ({"discount": figures.discount, **rest} if figures.discount else rest), figures.amount  # RFC 8785 order
+
+
 def _check_item(item: Item, place: int, exponent: int, company_id: str) -> tuple[dict[str, Any], int]:
     """One line: its canonical object and its amount in minor units."""
     name = f"items[{place}]"
     if not isinstance(item, Item):
         raise InvalidSale("INVALID_ITEM", name, "is not an Item", "Build it with edge_agent.Item(...).")
-    quantity = money.usual_quantity(item.quantity) or money.parse_quantity(item.quantity, f"{name}.quantity")
-    price = money.usual_money(item.unit_price, exponent)
-    if price is None:
-        price = money.parse_money(item.unit_price, exponent, f"{name}.unit_price")
+    quantity = money.parse_quantity(item.quantity, f"{name}.quantity")
+    price = money.parse_money(item.unit_price, exponent, f"{name}.unit_price")
     discount = 0 if item.discount in ("0", None) else money.parse_money(item.discount, exponent, f"{name}.discount")
     amount = money.line_amount(quantity, price, discount)
     if amount < 0:
@@ -441,7 +454,10 @@ def check(draft: Draft, place: Place, *, new_id: str, client_timestamp: dt.datet
         raise InvalidSale("NO_ITEMS", "items", f"a {draft.kind} needs at least one item", "Give a list of items.")
     if len(draft.items) > LINES_MAX:
         raise InvalidSale("TOO_MANY_ITEMS", "items", f"more than {LINES_MAX} lines", "Split it into several sales.")
-    lines = [_check_item(item, number, exponent, place.company_id) for number, item in enumerate(draft.items)]
+    lines = [
+        _usual_item(item, number, exponent) or _check_item(item, number, exponent, place.company_id)
+        for number, item in enumerate(draft.items)
+    ]
     total = sum(line[1] for line in lines)
     if draft.total_amount is not None and money.parse_money(draft.total_amount, exponent, "total_amount") != total:
         raise InvalidSale(
@@ -501,7 +517,7 @@ def moves_of(body: bytes, kind: str) -> list[tuple[str, int]]:
     return [
         (
             item.product or str((item.product_data or {}).get("id")),
-            sign * (money.usual_quantity(item.quantity) or money.parse_quantity(item.quantity, "quantity")),
+            sign * money.parse_quantity(item.quantity, "quantity"),
         )
         for item in _decode_moved(body).items
     ]

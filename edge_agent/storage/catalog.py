@@ -17,7 +17,7 @@ from edge_agent.errors import ContractBroken
 from edge_agent.storage.database import Database, in_own_words
 from edge_agent.storage.engine import sqlite3
 
-_CACHE_KIB = 8_192
+_CACHE_KIB = 2_048
 _RUNS_KEPT = 200
 _ROWS_PER_INSERT = 50
 # A baseline answer may hold everything; an SQL statement takes some 32,000 values on the oldest engine.
@@ -345,10 +345,10 @@ class CatalogStore:
                 (state.generation, stale, page.synced_ms, dataset),
             )
             return
-        result.swept = connection.execute(
-            f"DELETE FROM {dataset} WHERE generation < ?",
-            (state.generation,),
-        ).rowcount
+        if stale:
+            result.swept = connection.execute(
+                f"DELETE FROM {dataset} WHERE generation < ?", (state.generation,)
+            ).rowcount
         self._forget_hold(connection, dataset)
 
     def _forget_hold(self, connection: sqlite3.Connection, dataset: str) -> None:
@@ -440,9 +440,9 @@ class CatalogStore:
 
     def known_products(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids the catalogue knows."""
-        marks = ", ".join("?" * len(ids))
-        query = f"SELECT id FROM products WHERE id IN ({marks})"
-        return {row[0] for row in self.database.connection.execute(query, tuple(ids))}
+        marks = ",".join("?" * len(ids))
+        rows = self.database.connection.execute(f"SELECT id FROM products WHERE id IN ({marks})", ids).fetchall()
+        return {row_id for (row_id,) in rows}
 
     def products_where(self, column: str, value: str) -> list[tuple[bytes, str | None]]:
         """Products by ``id``, ``sku``, ``barcode`` or ``category_id``, best first, as (JSON, price).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 
 from edge_agent.errors import StoreBroken
@@ -12,6 +13,7 @@ from edge_agent.storage.database import Database
 IDLE_S = 0.05
 WRITES_WORTH_A_CHECKPOINT = 16
 IDLE_LONG_S = 2.0
+CLOSE_DEADLINE_S = 0.5
 
 
 class Checkpointer:
@@ -19,10 +21,10 @@ class Checkpointer:
 
     Args:
         database: whose WAL.
-        tidy: what else is to do.
+        tidy: what else is to do; asks the function it is given, after each short transaction, whether to go on.
     """
 
-    def __init__(self, database: Database, tidy: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, database: Database, tidy: Callable[[Callable[[], bool]], None] = lambda _go_on: None) -> None:
         self._database = database
         self._tidy = tidy
         self._writes = 0
@@ -46,8 +48,9 @@ class Checkpointer:
         self._written.set()
         if self._thread is not None:
             self._thread.join()
+            end = time.monotonic() + CLOSE_DEADLINE_S
             with contextlib.suppress(StoreBroken):
-                self._tidy()
+                self._tidy(lambda: time.monotonic() < end)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -58,9 +61,12 @@ class Checkpointer:
             seen = self._writes
             # What can't be done now is done later; the sale itself is already durable.
             with contextlib.suppress(StoreBroken):
-                self._tidy()
+                self._tidy(self._is_idle)
                 self._database.checkpoint()
             self._done = seen
+
+    def _is_idle(self) -> bool:
+        return not self._written.is_set()
 
     def _writing_paused(self) -> bool:
         """Wait for a pause: a short one after many writes, a long one after few. False when it is time to stop."""

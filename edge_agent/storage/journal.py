@@ -5,7 +5,7 @@ Delivering them is `storage/outbox.py`; both work on the same file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,7 @@ FROM sales s JOIN journals j ON j.number = s.journal_number LEFT JOIN sale_bodie
 WHERE s.external_id = ?"""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedSale:
+class RecordedSale(msgspec.Struct, frozen=True, gc=False):
     """A sale as the journal holds it. Times are milliseconds since 1970; ``body`` is None once retention took it."""
 
     entry: int
@@ -328,13 +327,16 @@ class Journal:
             beyond=list(seen.get("beyond", [])),
         )
 
-    def tidy(self) -> None:
+    def tidy(self, go_on: Callable[[], bool] = lambda: True) -> None:
         """The journal's work for idle moments: what left the shop is sorted by product.
+
+        Args:
+            go_on: asked before each short transaction.
 
         Raises:
             StoreBroken: the journal can't be written; nothing is lost.
         """
-        self._moves.index()
+        self._moves.index(go_on)
 
     def totals(self) -> dict[str, int]:
         """The ledger's sum in minor units by currency, signed by kind."""

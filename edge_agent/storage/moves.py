@@ -6,9 +6,10 @@ the bodies in idle moments; the few sales behind it are read from their bodies, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edge_agent.domain.sale import moves_of
+from edge_agent.errors import InvalidSale
 from edge_agent.storage.database import Database
 
 ENTRIES_PER_JOURNAL = 2**40
@@ -37,19 +38,22 @@ class Moves:
         row = self._database.connection.execute("SELECT value FROM meta WHERE key = ?", (_INDEXED_UP_TO,)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def index(self) -> None:
+    def index(self, go_on: Callable[[], bool] = lambda: True) -> None:
         """Bring the table by product up to date, when enough sales stand behind it. For idle moments.
+
+        Args:
+            go_on: asked before each transaction.
 
         Raises:
             StoreBroken: the journal can't be written; nothing is lost, the bodies say it all.
         """
         connection = self._database.connection
         behind = connection.execute(_BEHIND, (self._indexed_up_to(), WORTH_INDEXING)).fetchone()[0]
-        while behind >= WORTH_INDEXING:
+        while behind >= WORTH_INDEXING and go_on():
             with self._database.immediate():
                 sales = connection.execute(_NEXT_BODIES, (self._indexed_up_to(), INDEXED_PER_TRANSACTION)).fetchall()
                 for entry, kind, _, body in sales:
-                    moves = enumerate(moves_of(body, kind), 1)
+                    moves = enumerate(_moves(body, kind), 1)
                     rows = [(product, entry, line, milli) for line, (product, milli) in moves]
                     connection.executemany(_INSERT_MOVE, rows)
                 if sales:
@@ -82,7 +86,7 @@ class Moves:
             sums = {one: self._indexed(one, bounds, lower_lives) for one in product_ids}
             for entry, kind, state, body in connection.execute(_NEXT_BODIES, (self._indexed_up_to(), -1)):
                 if state == "quarantined" or _is_outside(entry, bounds) or (entry < lower_lives and state == "pending"):
-                    for product, milli in moves_of(body, kind):
+                    for product, milli in _moves(body, kind):
                         if product in sums:
                             sums[product] += milli
         finally:
@@ -98,6 +102,13 @@ class Moves:
         )
         row = self._database.connection.execute(query, (product_id, *bounds, lower_lives)).fetchone()
         return row[0] or 0
+
+
+def _moves(body: bytes, kind: str) -> list[tuple[str, int]]:
+    try:
+        return moves_of(body, kind)
+    except (ValueError, InvalidSale):
+        return []  # a damaged body: what it moved can't be known, and must not hide what the others did
 
 
 def _is_outside(entry: int, bounds: Sequence[int]) -> bool:

@@ -126,8 +126,9 @@ class Pull:
             )
             pulled.pages += 1
             pulled.refused += len(rows.refused)
-            done += len(page.rows)
-            left = (page.total_available or len(page.rows)) - len(page.rows)
+            count = len(rows.good) + len(rows.refused)
+            done += count
+            left = (page.total_available or count) - count
             self.progress(dataset, done, done + max(left, 0))
         if pulled.held and wire.DIGEST in self.ho.capabilities and self._head_office_agrees(dataset):
             pulled.deletes += self.store.accept_sweep(dataset)
@@ -143,24 +144,26 @@ class Pull:
         pulled.held = result.held or pulled.held
 
     def _pages(self, dataset: Dataset, reader: RowReader) -> Iterator[tuple[str | None, wire.Page, ReadRows]]:
-        """Pages in order; while one is applied, the next one is already fetched and decoded."""
+        """Pages in order; while one is read and applied, the next one is already on its way."""
         limit = self.settings.page_rows if dataset != "promotions" else PROMOTIONS_PAGE_ROWS
 
-        def fetch(cursor: str | None) -> tuple[wire.Page, ReadRows]:
+        def fetch(cursor: str | None) -> wire.Page:
             page = self.ho.page(dataset, cursor=cursor, limit=limit, updated_since=None)
             self._check_page(dataset, page, cursor)
-            return page, reader.read(dataset, page.rows)
+            return page
 
         cursor = self.store.state(dataset).cursor
-        page, rows = fetch(cursor)
+        page = fetch(cursor)
         with ThreadPoolExecutor(1, thread_name_prefix="edge-agent-fetch") as pool:
             for _ in range(_PAGES_MAX):
                 following = pool.submit(fetch, page.next_cursor) if page.has_more else None
+                rows = reader.read(dataset, page.rows)
+                page = msgspec.structs.replace(page, rows=[])  # a whole answer hangs on them
                 yield cursor, page, rows
                 if following is None:
                     return
                 cursor = page.next_cursor
-                page, rows = following.result()
+                page = following.result()
         raise ContractBroken(f"head office's {dataset} have no end", hint="Tell head office.")
 
     def _check_page(self, dataset: str, page: wire.Page | wire.StockPage, asked: str | None) -> None:
