@@ -44,8 +44,9 @@ def product(number: int, *, version: int = 1) -> dict[str, object]:
         "store_id": None,
         "category_id": str(uuid.UUID(int=number % 303 | 7 << 76 | 2 << 62)),
         "name": f"{_WORDS[number % 12]} {_THINGS[number // 12 % 12]} {_WORDS[number // 144 % 12]} {number % 997} g",
-        "sku": f"SKU-{number:07d}",
-        "barcode": f"{2_000_000_000_000 + number * 7:013d}",
+        # Distinct, and in another order than the ids: nobody's codes are sorted by a random id.
+        "sku": f"SKU-{number * 7_368_787 % 10_000_019:08d}",
+        "barcode": f"{2_000_000_000_000 + number * 6_700_417_123 % 999_999_999_989}",
         "price": f"{(number * 37 + version * 11) % 9_000 + 99}.{number % 100:02d}",
         "cost": f"{number % 5_000 + 50}.00",
         "is_active": True,

@@ -254,10 +254,10 @@ class EdgeAgent:
     def _warnings(self, items: Sequence[Item]) -> tuple[str, ...]:
         products = [item.product for item in items if item.product is not None]
         try:
-            unknown = self.catalog.unknown(products) if products else []
+            unknown = self.catalog.unknown(products) if products else ()
         except StoreBroken:
             return ()  # the sale is stored; a catalogue that can't be read must not look like a failed sale
-        return tuple(f"the catalogue does not know the product {product}" for product in unknown)
+        return tuple([f"the catalogue does not know the product {product}" for product in unknown]) if unknown else ()
 
     def record_usage(
         self,

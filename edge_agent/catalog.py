@@ -112,7 +112,8 @@ class Catalog:
         """The categories as a tree, in display order."""
         rows = (msgspec.json.decode(body) for body in self._store.categories())
         return category_tree(
-            Category(row["id"], row["name"], row.get("parent_id"), row.get("is_active", True), (), row) for row in rows
+            Category(row["id"], row["name"], row.get("parent_id"), row.get("is_active") is not False, (), row)
+            for row in rows
         )
 
     def stock(self, product_id: str) -> Stock | None:
@@ -143,16 +144,20 @@ class Catalog:
         return [] if len(known) == len(asked) else [product_id for product_id in asked if product_id not in known]
 
 
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
 def _product(body: bytes, price: str | None) -> Product:
     row = msgspec.json.decode(body)
     return Product(
         id=row["id"],
         name=row["name"],
-        sku=row.get("sku"),
-        barcode=row.get("barcode"),
+        sku=_text(row.get("sku")),
+        barcode=_text(row.get("barcode")),
         price=None if price is None else Decimal(price),
         category_id=row.get("category_id"),
-        is_active=row.get("is_active", True),
-        is_volatile=row.get("is_volatile", False),
+        is_active=row.get("is_active") is not False,
+        is_volatile=row.get("is_volatile") is True,
         fields=row,
     )

@@ -19,7 +19,7 @@ from edge_agent.errors import InvalidSale
 
 _OWN_IDS = ("store_id", "device_id")
 _SET_BY_JOURNAL = ("journal_id", "device_seq")
-_DRAFT_KEYS = frozenset(Draft.__dataclass_fields__) - {"items", "payments"}
+_DRAFT_KEYS = frozenset(Draft.__struct_fields__) - {"items", "payments"}
 _SALE_KEYS = _DRAFT_KEYS | {"items", "payments", *_OWN_IDS, *_SET_BY_JOURNAL}
 _ITEM_KEYS = frozenset(Item.__dataclass_fields__) | {"line"}
 _ONE_OFF_KEYS = frozenset(OneOff.__dataclass_fields__) | {"id", "unit_price"}

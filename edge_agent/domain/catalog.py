@@ -37,7 +37,7 @@ class _CategoryFields(msgspec.Struct):
     id: str
     name: _Name
     parent_id: str | None = None
-    is_active: bool = True
+    is_active: bool | None = None
     display_order: _Int | None = None
     row_version: _Int = 0
     updated_at: str | None = None
@@ -47,11 +47,11 @@ class _ProductFields(msgspec.Struct):
     id: str
     name: _Name
     category_id: str | None = None
-    sku: _Code | None = None
-    barcode: _Code | None = None
+    sku: _Code | int | None = None
+    barcode: _Code | int | None = None
     price: str | int | float | None = None
-    is_active: bool = True
-    is_volatile: bool = False
+    is_active: bool | None = None
+    is_volatile: bool | None = None
     row_version: _Int = 0
     updated_at: str | None = None
 
@@ -60,7 +60,7 @@ class _PromotionFields(msgspec.Struct):
     id: str
     name: _Name
     code: _Code | None = None
-    is_active: bool = True
+    is_active: bool | None = None
     row_version: _Int = 0
     updated_at: str | None = None
 
@@ -224,7 +224,7 @@ class RowReader:
             row.id,
             row.parent_id,
             row.name,
-            row.is_active,
+            row.is_active is not False,
             row.display_order or 0,
             row.row_version,
             self._time(row.updated_at),
@@ -239,11 +239,11 @@ class RowReader:
             row.id,
             row.category_id,
             row.name,
-            row.sku,
-            row.barcode,
+            None if row.sku is None else str(row.sku),
+            None if row.barcode is None else str(row.barcode),
             _price_text(price, self._exponent) if type(price) is str else price_text(price, self._exponent),
-            row.is_active,
-            row.is_volatile,
+            row.is_active is not False,
+            row.is_volatile is True,
             row.row_version,
             self._time(row.updated_at),
             body,
@@ -260,7 +260,7 @@ class RowReader:
             row.id,
             row.code,
             row.name,
-            row.is_active,
+            row.is_active is not False,
             index.start_date,
             index.end_date,
             row.row_version,

@@ -72,7 +72,8 @@ def _time(value: object, name: str) -> dt.time | None:
     if value in (None, ""):
         return None
     try:
-        return dt.time.fromisoformat(str(value)).replace(tzinfo=None)
+        text = "00:00" if str(value) in ("24:00", "24:00:00") else str(value)  # an end at 00:00 is the end of the day
+        return dt.time.fromisoformat(text).replace(tzinfo=None)
     except ValueError:
         raise PromotionError(f"{name} is not a time: {value!r}") from None
 
@@ -100,7 +101,7 @@ def read_validity(row: dict[str, Any]) -> Validity:
     Raises:
         PromotionError: a date, time or day that can't be read, or dates that end before they begin.
     """
-    if row.get("validity") is not None or "discount_type" not in row:
+    if row.get("validity") or "discount_type" not in row:
         dates = _object(row, "validity")
         hours, first = dates, 0
     else:  # the older flat form counts days 1–7 from Monday
@@ -148,7 +149,7 @@ def read_promotion(body: bytes) -> Promotion:
         code=row.get("code"),
         name=row["name"],
         promo_type=promo_type,
-        is_active=row.get("is_active", True),
+        is_active=row.get("is_active") is not False,
         validity=read_validity(row),
         fields=row,
     )

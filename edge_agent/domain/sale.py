@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -105,8 +105,7 @@ class Place:
     currency: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a caller may say of a sale. ``None`` means: the agent fills it in."""
 
     items: Sequence[Item]
@@ -122,7 +121,7 @@ class Draft:
     customer_id: str | None = None
     currency: str | None = None
     total_amount: Number | None = None  # only compared with the lines' sum
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = {}
 
 
 class Checked(msgspec.Struct, frozen=True):

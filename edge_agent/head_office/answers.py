@@ -87,6 +87,8 @@ def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datet
             reason="busy" if busy else "server",
             retry_after_s=retry_after_s(headers, now),
         )
+    if status == 410:
+        return CursorLost(words or "head office no longer knows our place", status=status, ho_code="CURSOR_EXPIRED")
     if said is None and status != 413:  # a proxy's word about the size is as good as head office's
         return Unreachable(
             f"something other than head office answered (HTTP {status})",
@@ -94,8 +96,8 @@ def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datet
             hint="Check url in settings.toml, and whether the network wants a log-in. Everything is kept meanwhile.",
         )
     sentence = words or f"head office refused (HTTP {status})"
-    if status == 410 or code == "INVALID_CURSOR":
-        return CursorLost(sentence, status=status, ho_code=code or "CURSOR_EXPIRED")
+    if code == "INVALID_CURSOR":
+        return CursorLost(sentence, status=status, ho_code=code)
     if status == 404 and code in ("", "NOT_FOUND"):
         return Unreachable("head office does not know this address (HTTP 404)", reason="route", hint=_WRONG_PLACE_HINT)
     hint = _WRONG_PLACE_HINT if status in (403, 404) else ""

@@ -222,7 +222,12 @@ class HttpHeadOffice:
         refresh = self._secrets.secrets.refresh
         if refresh:
             path = self._settings.token_path.rstrip("/") + "/refresh/"
-            tokens = self._token_request(path, {"refresh": refresh})
+            try:
+                tokens = self._token_request(path, {"refresh": refresh})
+            except (Unreachable, Refused) as error:
+                if isinstance(error, Unreachable) and error.line_is_down:
+                    raise
+                tokens = None  # this head office can't refresh; the password still signs in
             if tokens is not None:
                 self._secrets.keep_tokens(tokens.access, tokens.refresh or refresh)
                 return
@@ -291,7 +296,7 @@ class HttpHeadOffice:
         if status == 304:
             return None, etag
         version = wire.decode(body, wire.Version)
-        self.capabilities = version.capabilities
+        self.capabilities = version.capabilities or frozenset()
         return version, headers.get("etag")
 
     def probe(self, dataset: str, params: dict[str, str]) -> None:

@@ -31,8 +31,8 @@ class DatasetVersion(msgspec.Struct, frozen=True):
 class SyncSettings(msgspec.Struct, frozen=True):
     """The part of head office's settings the agent follows (contract, section 7)."""
 
-    auto_sync_enabled: bool = True
-    sync_interval_hours: float = 6
+    auto_sync_enabled: bool | None = None
+    sync_interval_hours: float | None = None
     sync_strategy: str | None = None
     future_days: int | None = None
     past_days: int | None = None
@@ -61,15 +61,15 @@ class Version(msgspec.Struct, frozen=True):
     last_updated: str | None = None
     force_update: bool = False
     epoch: str | None = None
-    capabilities: frozenset[str] = frozenset()
-    datasets: dict[str, DatasetVersion] = {}
+    capabilities: frozenset[str] | None = None
+    datasets: dict[str, DatasetVersion] | None = None
     settings: SyncSettings | None = None
     store: Store | None = None
 
     @property
     def profile(self) -> str:
         """``native`` when head office announces commit-ordered cursors, else ``baseline``; never guessed otherwise."""
-        return "native" if CURSOR in self.capabilities else "baseline"
+        return "native" if CURSOR in (self.capabilities or ()) else "baseline"
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

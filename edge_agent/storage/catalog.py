@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -41,9 +42,9 @@ _INDEXED: dict[str, tuple[str, ...]] = {
 }
 # The secondary indexes of products are made after a first load, which is more than twice as fast.
 _PRODUCT_INDEXES = """
+CREATE INDEX IF NOT EXISTS products_by_category ON products (category_id) WHERE category_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS products_by_sku ON products (sku) WHERE sku IS NOT NULL;
 CREATE INDEX IF NOT EXISTS products_by_barcode ON products (barcode) WHERE barcode IS NOT NULL;
-CREATE INDEX IF NOT EXISTS products_by_category ON products (category_id) WHERE category_id IS NOT NULL;
 CREATE VIRTUAL TABLE IF NOT EXISTS products_text USING fts5 (
     name, sku, content = 'products', content_rowid = 'number', tokenize = 'unicode61 remove_diacritics 2'
 );
@@ -462,7 +463,7 @@ class CatalogStore:
 
     def search(self, text: str, *, limit: int, offset: int = 0) -> tuple[list[tuple[bytes, str | None]], int]:
         """Products whose name or SKU holds words that begin with the given ones, best first, and how many there are."""
-        words = _WORD.findall(text)
+        words = _WORD.findall(unicodedata.normalize("NFC", text))
         connection = self.database.connection
         if not words:
             rows = connection.execute(

@@ -11,8 +11,8 @@ from edge_agent.errors import StoreBroken
 from edge_agent.storage.database import Database
 
 IDLE_S = 0.05
-WRITES_WORTH_A_CHECKPOINT = 16
 IDLE_LONG_S = 2.0
+WRITES_WORTH_A_CHECKPOINT = 16
 CLOSE_DEADLINE_S = 0.5
 
 
@@ -57,7 +57,7 @@ class Checkpointer:
             self._written.wait()
             if not self._writing_paused():
                 return
-            self._written.clear()  # a write from here on asks for the next checkpoint
+            self._written.clear()  # a write from here on asks for the next round
             seen = self._writes
             # What can't be done now is done later; the sale itself is already durable.
             with contextlib.suppress(StoreBroken):

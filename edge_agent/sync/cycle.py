@@ -10,6 +10,7 @@ import msgspec
 from edge_agent.clock import Clock
 from edge_agent.domain.backoff import RETRY_AFTER_MAX_S, is_waiting
 from edge_agent.domain.catalog import DATASETS
+from edge_agent.domain.money import CURRENCY_EXPONENT
 from edge_agent.errors import EdgeAgentError, NotSignedIn, Unreachable
 from edge_agent.head_office import wire
 from edge_agent.head_office.client import HeadOffice
@@ -152,7 +153,7 @@ class Cycle:
         known_epoch = self._facts.get("epoch")
         epoch = version.epoch or self.ho.epoch
         facts = {
-            "capabilities": msgspec.json.encode(sorted(version.capabilities)).decode(),
+            "capabilities": msgspec.json.encode(sorted(version.capabilities or ())).decode(),
             "profile": version.profile,
             **(_facts_told(version.store, version.settings) if version.profile == "native" else {}),
         }
@@ -224,7 +225,7 @@ class Cycle:
     @staticmethod
     def _label(version: wire.Version) -> str:
         """What equality of versions is decided by (contract, section 3)."""
-        return msgspec.json.encode([version.version, version.last_updated, version.datasets]).decode()
+        return msgspec.json.encode([version.version, version.last_updated, version.datasets or {}]).decode()
 
     def _pull_catalogue(self, version: wire.Version | None, pull: Pull) -> None:
         snapshot = self.full or self._snapshot_is_asked_for(version)
@@ -322,8 +323,14 @@ def _facts_told(store: wire.Store | None, settings: wire.SyncSettings | None) ->
         "store_code": store.code,
         "timezone": store.timezone or settings.timezone,
         "day_start": store.day_start,
-        "currency": store.currency,
-        "auto_sync_enabled": "true" if settings.auto_sync_enabled else "false",
-        "sync_interval_hours": f"{settings.sync_interval_hours:g}",
+        "currency": _known_currency(store.currency),
+        "auto_sync_enabled": "false" if settings.auto_sync_enabled is False else "true",
+        "sync_interval_hours": f"{settings.sync_interval_hours or 6:g}",
     }
     return {key: value for key, value in facts.items() if value is not None}
+
+
+def _known_currency(code: str | None) -> str | None:
+    """A currency the till can count in; an unknown code must not stop a store that has another in its settings."""
+    upper = (code or "").strip().upper()
+    return upper if upper in CURRENCY_EXPONENT else None

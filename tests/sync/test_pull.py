@@ -478,3 +478,21 @@ def test_json_of_the_report_has_the_contracts_fields(till: Any) -> None:
     assert json.loads(json.dumps(report)) == report
     assert set(report["pushed"]) >= {"created", "duplicate", "rejected"}
     assert set(report["pulled"]["products"]) >= {"upserts", "deletes", "refused", "pages", "snapshot"}
+
+
+def test_nulls_and_numbers_where_text_is_usual_are_read(till: Any) -> None:
+    """A head office that sends null flags, or a barcode as a number, keeps its products on the till."""
+    till.office.world.edit("products", till.cola, is_active=None, is_volatile=None, barcode=5000112546415)
+    till.agent.sync()
+    cola = till.agent.catalog.by_barcode("5000112546415")
+    assert cola is not None
+    assert (cola.is_active, cola.is_volatile, cola.barcode) == (True, False, "5000112546415")
+    assert till.agent.status()["datasets"]["products"]["refused"] == 0
+
+
+def test_a_word_is_found_however_its_accent_is_written(till: Any) -> None:
+    """Names and queries may spell an accent as one character or two."""
+    till.office.world.edit("products", till.cola, name="Cre\u0301me caramel")
+    till.agent.sync()
+    for text in ("Cr\u00e9me", "Cre\u0301me", "creme"):
+        assert till.agent.catalog.search(text).total == 1, text
