@@ -13,7 +13,7 @@ from bench import sink
 from bench.device import fill_catalogue, make_home, open_agent
 from bench.figure import Figure, median, percentile, seconds
 from bench.products import PAGE_ROWS, write_pages
-from bench.raw_catalogue import RawCatalogue, Rows, rows
+from bench.raw_catalogue import UPSERT_ROWS, RawCatalogue, Rows, rows
 from edge_agent.agent import EdgeAgent
 from edge_agent.storage.catalog import PageWrite
 
@@ -80,7 +80,7 @@ def first_load(folder: Path, count: int, rounds: int) -> list[Figure]:
             note=f"{speed} against {count / after_s / 1e3:.0f}k",
         ),
         Figure(
-            f"the same, against {PAGE_ROWS:,}-row upserts (FULL) with the indexes in place",
+            f"the same, against {UPSERT_ROWS:,}-row upserts (FULL) with the indexes in place",
             before_s / pull_s,
             bar,
             sense="at least",

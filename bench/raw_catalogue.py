@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.products import PAGE_ROWS, pages
+from bench.products import pages
 from edge_agent.domain.catalog import RowReader
 from edge_agent.head_office import wire
 from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.engine import sqlite3
+
+UPSERT_ROWS = 2_000  # a transaction, as the bar says
 
 Rows = list[tuple[Any, ...]]
 _COLUMNS = (
@@ -53,9 +55,9 @@ class RawCatalogue:
 
     def upsert(self, rows: Rows) -> None:
         """Every column of every row, 2,000 rows a transaction."""
-        for start in range(0, len(rows), PAGE_ROWS):
+        for start in range(0, len(rows), UPSERT_ROWS):
             self.connection.execute("BEGIN IMMEDIATE")
-            self.connection.executemany(_UPSERT, rows[start : start + PAGE_ROWS])
+            self.connection.executemany(_UPSERT, rows[start : start + UPSERT_ROWS])
             self.connection.execute("COMMIT")
 
     def insert_and_index(self, rows: Rows) -> None:
