@@ -127,6 +127,25 @@ def poll_fixture() -> Callable[[EdgeAgent], Any]:
 
 
 @pytest.fixture
+def evidence() -> Callable[..., None]:
+    """Counts the trials of a fault suite: ``evidence(fault, trials, lost=0, doubled=0, stuck=0)``.
+
+    ``make evidence`` prints the table.
+    """
+    import os
+
+    path = os.environ.get("EVIDENCE_FILE")
+
+    def count(fault: str, trials: int, *, lost: int, doubled: int, stuck: int) -> None:
+        if path:
+            line = {"fault": fault, "trials": trials, "lost": lost, "doubled": doubled, "stuck": stuck}
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    return count
+
+
+@pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 

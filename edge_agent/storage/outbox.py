@@ -16,6 +16,7 @@ from edge_agent.storage.journal import Journal
 
 Lane = Literal["sales", "usages"]
 LANES: tuple[Lane, ...] = ("sales", "usages")
+FIRST_ENTRY = -(2**62)  # before the sales of adopted lives, whose numbers are negative
 SETTLED_PER_TRANSACTION = 50  # a sale never waits longer than for this many rows
 
 _DUE_SALES = """
@@ -119,7 +120,14 @@ class Outbox:
         self._note = journal.note
 
     def due(
-        self, lane: Lane, now_ms: int, *, after: int = 0, count_max: int, bytes_max: int, sales_only: bool = False
+        self,
+        lane: Lane,
+        now_ms: int,
+        *,
+        after: int = FIRST_ENTRY,
+        count_max: int,
+        bytes_max: int,
+        sales_only: bool = False,
     ) -> list[Entry]:
         """The next entries to offer, in order.
 

@@ -15,7 +15,7 @@ from edge_agent.errors import ContractBroken, EdgeAgentError, Refused, Unreachab
 from edge_agent.head_office import wire
 from edge_agent.head_office.client import HeadOffice
 from edge_agent.settings import Settings
-from edge_agent.storage.outbox import Entry, Lane, Outbox, Verdict
+from edge_agent.storage.outbox import FIRST_ENTRY, Entry, Lane, Outbox, Verdict
 from edge_agent.sync.report import Progress, Pushed, no_progress
 
 STORM_REFUSALS = 5
@@ -78,7 +78,7 @@ class Push:
             ("sales", False): self._offer_one_sale,
             ("usages", True): self._offer_usages,
         }[lane, batch_mode]
-        done, after = 0, 0
+        done, after = 0, FIRST_ENTRY
         total = None
         while True:
             due = self.outbox.due(
