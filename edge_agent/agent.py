@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edge_agent.catalog import Catalog
 from edge_agent.clock import Clock
 from edge_agent.domain.calendar import business_date, clock_time, zone
 from edge_agent.domain.money import NO_CURRENCY
-from edge_agent.domain.sale import Draft, Item, Number, Payment, Place, check
+from edge_agent.domain.sale import Draft, Item, Number, Payment, Place, check, timestamp_text
 from edge_agent.domain.usage import UsageDraft, check_usage
 from edge_agent.errors import InvalidSale, StoreBroken
 from edge_agent.news import Event, News
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import httpx
 
     from edge_agent.head_office.client import HttpHeadOffice
+    from edge_agent.portable import Exported, Imported
+    from edge_agent.storage.backup import Backup
     from edge_agent.sync.report import CycleReport, Progress
 
 JOURNAL_NAME = "journal.db"
@@ -368,6 +370,99 @@ class EdgeAgent:
         self._syncer.wake()
         return moved
 
+    def export_outbox(
+        self,
+        target: Path | BinaryIO,
+        *,
+        external_ids: Sequence[str] | None = None,
+        delivered: bool = False,
+        force: bool = False,
+    ) -> Exported:
+        """Write what head office has not taken into a portable file; nothing changes in the outbox.
+
+        Args:
+            target: the file to make, or a stream to write to.
+            external_ids: only these entries, whatever their state; a sale takes its uses along.
+            delivered: also what head office has, as far as its bytes are still here.
+            force: replace a file of this name.
+
+        Raises:
+            InvalidSale: ``NOT_HERE``: an id that is not here.
+            InvalidSettings: the file is there already.
+            StoreBroken: the file or the device's key can't be written.
+        """
+        from edge_agent import portable
+        from edge_agent.key import device_key
+
+        key, life = device_key(self.home), self._journal.life()
+        header = portable.Header(
+            device_id=self.settings.device_id,
+            store_id=self.settings.store_id,
+            company_id=self.settings.company_id,
+            journal_id=life.journal_id if life else "",
+            exported_at=timestamp_text(self._clock.now()),
+            key_id=portable.key_id(key),
+        )
+        file = portable.new_file(target, force=force) if isinstance(target, Path) else contextlib.nullcontext(target)
+        with file as stream:
+            done = portable.export_outbox(
+                self._outbox, header, key, stream, delivered=delivered, external_ids=external_ids
+            )
+        done.file = str(target) if isinstance(target, Path) else "-"
+        portable.note_export(self._journal, done, self._clock.now_ms())
+        return done
+
+    def import_outbox(self, source: Path | BinaryIO, *, key: Path | None = None) -> Imported:
+        """Take over the entries of a portable file; they keep their identity, and head office counts them once.
+
+        Args:
+            source: the file, or a stream.
+            key: a copy of the other device's ``device.key``; a file that it did not seal is refused.
+
+        Raises:
+            InvalidSale: the file is damaged, changed or foreign; names the line and the mend. Nothing was stored.
+            InvalidSettings: ``key`` is none.
+            StoreBroken: the journal can't be written; importing the file again is harmless.
+        """
+        from edge_agent import portable
+        from edge_agent.key import own_key, read_key
+
+        secret = own_key(self.home) if key is None else read_key(key)
+        with portable.readable(source) as file:
+            done = portable.import_outbox(
+                self._journal,
+                file,
+                company_id=self.settings.company_id,
+                store_id=self.settings.store_id,
+                key=secret,
+                must_prove=key is not None,
+                begin_life=self._begin_life,
+                now_ms=self._clock.now_ms(),
+            )
+        self._wrote()
+        return done
+
+    # ---- keeping ---------------------------------------------------------------------------------------------
+
+    def backup(self, folder: Path | str | None = None) -> Backup:
+        """Copy the journal while everything goes on, check the copy, and let this device's oldest backups go.
+
+        Args:
+            folder: where to; None for the setting ``backup_folder``.
+
+        Raises:
+            StoreBroken: no room, no access, or the copy is not whole. Nothing half-made stays.
+        """
+        from edge_agent.storage.backup import back_up, backup_folder
+
+        return back_up(
+            self.home / JOURNAL_NAME,
+            Path(folder) if folder else backup_folder(self.home, self.settings.backup_folder),
+            self.settings.backup_keep,
+            now=self._clock.now(),
+            group_access=self.settings.group_access,
+        )
+
     # ---- syncing ---------------------------------------------------------------------------------------------
 
     def head_office(self, stop: threading.Event | None = None) -> HttpHeadOffice:
@@ -437,6 +532,7 @@ class EdgeAgent:
             self._journal,
             self._outbox,
             self._store,
+            now_ms=self._clock.now_ms(),
             last_contact_ms=self._syncer.last_contact_ms(),
             daemon_running=self._syncer.someone_syncs(),
         )

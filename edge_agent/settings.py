@@ -55,7 +55,13 @@ class Settings:
     sync_interval_s: int = 0  # how often to pull; 0 follows head office's sync_interval_hours
     poll_interval_s: int = 60  # how often to push and to ask the version
     stock_interval_s: int = 900  # how old stock figures may get while the catalogue is unchanged
+    return_spread_s: int = 30  # after an outage of 10 minutes or more, at most so long do others go first
     overlap_s: int = 300  # baseline: how far updated_since goes back behind the last sync
+    backup_folder: str = ""  # where backups go; empty: backups in the home
+    backup_keep: int = 7  # how many backups stay
+    retention_days: int = 90  # how long the bytes of what head office confirmed stay
+    ballast_mib: int = 16  # room held back for the day the disk is full; 0: none
+    disk_warn_mib: int = 200  # below this much free room people are told
 
     def __post_init__(self) -> None:
         _check(self)
@@ -72,7 +78,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "sync_interval_s": (0, 86_400),
     "poll_interval_s": (1, 86_400),
     "stock_interval_s": (0, 86_400),
+    "return_spread_s": (0, 3_600),
     "overlap_s": (0, 86_400),
+    "backup_keep": (1, 1_000),
+    "retention_days": (7, 3_650),
+    "ballast_mib": (0, 1_024),
+    "disk_warn_mib": (0, 1_048_576),
 }
 _IDS = ("company_id", "store_id", "brand_id")
 _LOCAL = ("127.0.0.1", "localhost", "::1")

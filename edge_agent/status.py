@@ -8,12 +8,17 @@ from typing import Any
 import msgspec
 
 from edge_agent.domain.calendar import zone
+from edge_agent.domain.watchdog import rung
 from edge_agent.storage.catalog import CatalogStore
+from edge_agent.storage.circuit import Circuit, CircuitState
+from edge_agent.storage.incidents import incidents
 from edge_agent.storage.journal import Journal
+from edge_agent.storage.ledger import Ledger, Life
 from edge_agent.storage.outbox import Counts, LaneState, Outbox
 
 LANE_NAMES = ("pull", "sales", "usages")
 CLOCK_WRONG_MS = 60_000
+SHOWN_MS = 24 * 3600 * 1000  # an incident that is over is still told of for a day
 
 
 def utc_text(ms: int | None) -> str | None:
@@ -24,7 +29,13 @@ def utc_text(ms: int | None) -> str | None:
 
 
 def build_status(
-    journal: Journal, outbox: Outbox, store: CatalogStore, *, last_contact_ms: int | None, daemon_running: bool
+    journal: Journal,
+    outbox: Outbox,
+    store: CatalogStore,
+    *,
+    now_ms: int,
+    last_contact_ms: int | None,
+    daemon_running: bool,
 ) -> dict[str, Any]:
     """The status as ``status --json`` prints it; times are ISO 8601 in UTC.
 
@@ -32,15 +43,19 @@ def build_status(
         journal: the journal.
         outbox: its outbox.
         store: the catalogue.
+        now_ms: milliseconds since 1970.
         last_contact_ms: when head office last answered a cycle, milliseconds since 1970.
         daemon_running: whether some process holds the sync lock.
     """
     facts = store.all_meta()
     counts = outbox.counts(sales_only=facts.get("profile") == "baseline")
     lanes = [outbox.lane(name) for name in LANE_NAMES]
+    circuit = Circuit(journal).state()
     failing = [lane for lane in lanes if lane.failures]
     life = journal.life()
-    next_attempts = [lane.next_attempt_ms for lane in failing if lane.next_attempt_ms is not None]
+    rests = circuit.next_attempt_ms or circuit.resume_ms
+    next_attempts = [rests] if rests else [lane.next_attempt_ms for lane in failing if lane.next_attempt_ms is not None]
+    ledger = Ledger(journal)
     return {
         "schema": 1,
         "pending": counts.pending,
@@ -51,14 +66,18 @@ def build_status(
         "delivered": counts.delivered,
         "oldest_pending_at": utc_text(counts.oldest_pending_ms),
         "last_success_at": utc_text(last_contact_ms),
-        "last_error": _last_error(failing),
+        "last_error": _last_error(circuit, failing),
         "next_attempt_at": utc_text(min(next_attempts, default=None)),
         "head_office": {
-            "reachable": None if last_contact_ms is None and not failing else not _is_down(failing),
+            "reachable": _is_reachable(circuit, failing, last_contact_ms),
             "epoch": facts.get("epoch"),
             "profile": facts.get("profile"),
         },
         "store": {"name": facts.get("store_name"), "timezone": facts.get("timezone")},
+        "stalled": [_stalled(lane, now_ms) for lane in lanes if rung(lane.head_since_ms, now_ms)],
+        "remarked": outbox.remarked(),
+        "receipts": _receipts(ledger.lives()),
+        "incidents": _incidents(journal, now_ms),
         "datasets": _datasets(store, facts),
         "journal": {
             "id": life.journal_id if life else None,
@@ -70,11 +89,21 @@ def build_status(
     }
 
 
-def _is_down(failing: list[LaneState]) -> bool:
-    return any(lane.code == "UNREACHABLE" for lane in failing)
+def _is_reachable(circuit: CircuitState, failing: list[LaneState], last_contact_ms: int | None) -> bool | None:
+    if last_contact_ms is None and not failing and not circuit.failures:
+        return None
+    return not any(code == "UNREACHABLE" for code in (circuit.code, *(lane.code for lane in failing)))
 
 
-def _last_error(failing: list[LaneState]) -> dict[str, Any] | None:
+def _last_error(circuit: CircuitState, failing: list[LaneState]) -> dict[str, Any] | None:
+    if circuit.failures:
+        return {
+            "lane": "all",
+            "code": circuit.code,
+            "message": circuit.reason,
+            "since": utc_text(circuit.since_ms),
+            "attempts": circuit.failures,
+        }
     if not failing:
         return None
     worst = max(failing, key=lambda lane: lane.failing_since_ms or 0)
@@ -85,6 +114,39 @@ def _last_error(failing: list[LaneState]) -> dict[str, Any] | None:
         "since": utc_text(min(lane.failing_since_ms or 0 for lane in failing)),
         "attempts": worst.failures,
     }
+
+
+def _stalled(lane: LaneState, now_ms: int) -> dict[str, Any]:
+    """What has not moved for long although head office answers, why, and what the watchdog tries."""
+    return {
+        "lane": lane.name,
+        "head": lane.head,
+        "since": utc_text(lane.head_since_ms),
+        "cause": lane.head_cause,
+        "trying": rung(lane.head_since_ms, now_ms).name.lower().replace("_", " "),
+    }
+
+
+def _receipts(lives: list[Life]) -> dict[str, Any]:
+    """When the ledger was last compared with head office's receipts, and what could not be mended."""
+    checked = [life.checked_ms for life in lives if life.checked_ms is not None]
+    differences = [life.difference for life in lives if life.difference is not None]
+    return {"checked_at": utc_text(max(checked, default=None)), "differences": differences}
+
+
+def _incidents(journal: Journal, now_ms: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": incident.kind,
+            "detail": incident.detail,
+            "first_at": utc_text(incident.first_ms),
+            "last_at": utc_text(incident.last_ms),
+            "times": incident.times,
+            "open": incident.is_open,
+        }
+        for incident in incidents(journal.database.connection, only_open=False)
+        if incident.is_open or now_ms - incident.last_ms < SHOWN_MS
+    ]
 
 
 def _datasets(store: CatalogStore, facts: dict[str, str]) -> dict[str, Any]:
@@ -154,6 +216,7 @@ def in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
             f"{_plural(status['quarantined'], 'entry').replace('entrys', 'entries')} refused by head office and set "
             "aside: see edge-agent outbox list."
         )
+    words += _trouble_in_words(status, now)
     words += _catalogue_in_words(status, now)
     offset = status["clock_offset_ms"]
     if abs(offset) > CLOCK_WRONG_MS:
@@ -162,8 +225,37 @@ def in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     return words
 
 
+_TRYING = {
+    "new connection": "with a new connection",
+    "new sign in": "with a new sign-in",
+    "smaller batches": "with smaller batches",
+    "one by one": "one by one",
+}
+_FIRST = {"sales": "The oldest waiting sale", "usages": "The oldest waiting promotion use", "pull": "The catalogue"}
+
+
+def _trouble_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
+    """Stalls, differences and incidents, each with its age (G11)."""
+    words = [
+        f"{_FIRST[stalled['lane']]} has not moved for {_age(stalled['since'], now)} although head office answers "
+        f"({stalled['cause']}). The agent tries {_TRYING[stalled['trying']]}."
+        for stalled in status["stalled"]
+    ]
+    words += [f"The books differ: {difference}. Tell head office." for difference in status["receipts"]["differences"]]
+    for incident in status["incidents"]:
+        words.append(
+            f"{_sentence(incident['kind'])[:-1]} at {_local(incident['last_at'], status, now)}: "
+            f"{_sentence(incident['detail'])}"
+        )
+    return words
+
+
 def _line_in_words(status: dict[str, Any], now: dt.datetime) -> str:
     error = status["last_error"]
+    if error is None and status["next_attempt_at"]:
+        wait_s = (dt.datetime.fromisoformat(status["next_attempt_at"]) - now).total_seconds()
+        if wait_s > 0:
+            return f"Head office is back; this device sends in {age_text(wait_s)}, so that not all do it at once."
     if error is None:
         if status["last_success_at"] is None:
             return "Head office has not been asked yet."

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.clock import Clock
+from edge_agent.domain.backoff import is_waiting
 from edge_agent.errors import AlreadyRunning, EdgeAgentError, StoreBroken, Unreachable
 from edge_agent.news import News
 from edge_agent.settings import Settings
 from edge_agent.storage.catalog import CatalogStore
+from edge_agent.storage.circuit import Circuit
 from edge_agent.storage.database import GROUP_FILE, PRIVATE_FILE
 from edge_agent.storage.journal import Journal
+from edge_agent.storage.ledger import Ledger
 from edge_agent.storage.outbox import LANES, Outbox
 
 if TYPE_CHECKING:
@@ -62,6 +65,8 @@ class Syncer:
         self._clock = clock
         self._journal = journal
         self._outbox = Outbox(journal)
+        self._ledger = Ledger(journal)
+        self._circuit = Circuit(journal)
         self._store = store
         self._connect = connect
         self._begin_life = begin_life
@@ -69,6 +74,7 @@ class Syncer:
         self._loop: SyncLoop | None = None
         self._next_full_s = 0.0
         self._online: bool | None = None
+        self._said: list[str] = []
         self._running = contextlib.ExitStack()
         self._kept: HttpHeadOffice | None = None  # the loop's connection, between its cycles
 
@@ -134,6 +140,9 @@ class Syncer:
                     store=self._store,
                     clock=self._clock,
                     settings=self._settings,
+                    ledger=self._ledger,
+                    circuit=self._circuit,
+                    begin_life=self._begin_life,
                     journal_id=life.journal_id if life else "",
                     asked=asked,
                     full=full,
@@ -149,8 +158,6 @@ class Syncer:
                     head_office.close()
             if not push_only and not any(not error.step.startswith("push") for error in report.errors):
                 self._touch_contact()
-            if report.seq_conflict:
-                self._begin_life("head office holds other sales under this journal's numbers")
         self._tell_of_the_line(report, answered=head_office.answered)
         self._journal.database.checkpoint()
         return report
@@ -232,17 +239,22 @@ class Syncer:
             push_only=push_only,
             loop=loop,
         )
-        for error in report.errors:
-            _log.warning("%s: %s", error.step, error.message)
+        said = [f"{error.step}: {error.message}" for error in report.errors]
+        for line in said if said != self._said else []:  # an outage is one line in the log, not one a minute
+            _log.warning("%s", line)
+        self._said = said
 
     def _next_due_s(self) -> float:
         """Seconds until the next full cycle, or until a lane that waits may ask again."""
-        due = [self._next_full_s - self._clock.monotonic_s()]
         now = self._clock.now_ms()
-        for name in (*LANES, "pull"):
-            waits_until = self._outbox.lane(name).next_attempt_ms
-            if waits_until is not None:
-                due.append((waits_until - now) / 1000)
+        circuit = self._circuit.state()
+        rests_until = circuit.next_attempt_ms or circuit.resume_ms
+        if rests_until is not None and is_waiting(rests_until, now):
+            due = [(rests_until - now) / 1000]  # nothing is asked before that
+        else:
+            waits = [self._outbox.lane(name).next_attempt_ms for name in (*LANES, "pull")]
+            due = [self._next_full_s - self._clock.monotonic_s()]
+            due += [(until - now) / 1000 for until in waits if until is not None]
         return min(max(min(due), LOOP_PAUSE_MIN_S), float(self._settings.poll_interval_s))
 
     def _loop_failed(self, error: EdgeAgentError) -> None:

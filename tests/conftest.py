@@ -71,6 +71,10 @@ class Till:
         """One cycle as the background loop runs it: nobody asked, so backoff counts."""
         return poll(self.agent)
 
+    def failures(self) -> int:
+        """How often in a row head office could not be asked."""
+        return self.agent._syncer._circuit.state().failures
+
     def ledger_rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Looks into the journal itself."""
         return [tuple(row) for row in self.agent._journal.database.connection.execute(query, values)]

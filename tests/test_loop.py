@@ -57,7 +57,7 @@ def test_stopping_does_not_wait_for_a_dead_line(make_till: Make, wait_until: Mak
     till.office.stop()
     till.sell()
     till.agent.start()
-    wait_until(lambda: till.agent._outbox.lane("sales").failures > 0)
+    wait_until(lambda: till.failures() > 0)
     assert till.agent.stop(deadline_s=5)
 
 
@@ -122,7 +122,7 @@ def test_it_comes_back_by_itself(make_till: Make, wait_until: Make, clock: Any) 
     till.office.stop()
     till.agent.start()
     till.sell()
-    wait_until(lambda: till.agent._outbox.lane("sales").failures > 0)
+    wait_until(lambda: till.failures() > 0)
     till.office.start()
     wait_until(lambda: till.office.world.sale_count() == 1)
     assert till.agent.stop()

@@ -31,6 +31,7 @@ class Event(StrEnum):
     RETRIED_BY_PERSON = "retried by a person"
     PUT_BACK = "put back after a storm"  # head office refused everything: its fault, not the sales'
     LOST_BY_HEAD_OFFICE = "lost by head office"
+    COUNTED_AFTER_ALL = "counted by head office after all"  # it refused it, and took it when it came another way
 
 
 MOVES: dict[tuple[State, Event], State] = {
@@ -40,6 +41,7 @@ MOVES: dict[tuple[State, Event], State] = {
     (State.PENDING, Event.RETRY): State.PENDING,
     (State.QUARANTINED, Event.RETRIED_BY_PERSON): State.PENDING,
     (State.QUARANTINED, Event.PUT_BACK): State.PENDING,
+    (State.QUARANTINED, Event.COUNTED_AFTER_ALL): State.PENDING,
     (State.DELIVERED, Event.LOST_BY_HEAD_OFFICE): State.PENDING,
 }
 

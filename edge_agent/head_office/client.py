@@ -38,6 +38,13 @@ class HeadOffice(Protocol):
     epoch: str | None
     capabilities: frozenset[str]
     download_method: str
+    answered: bool
+
+    def reconnect(self) -> None:
+        """Begin with a new connection."""
+
+    def sign_in(self) -> None:
+        """Sign in anew."""
 
     def version(self, etag: str | None) -> tuple[wire.Version | None, str | None]:
         """The version answer with its ETag; None when it is still that of ``etag``."""
@@ -108,6 +115,10 @@ class HttpHeadOffice:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def reconnect(self) -> None:
+        """Drop the connections; the next request makes a new one."""
+        self.close()
 
     # ---- one exchange ----------------------------------------------------------------------------------------
 

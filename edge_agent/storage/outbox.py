@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
+
 from edge_agent.domain.backoff import WAIT_MAX_MS, delay_s
 from edge_agent.domain.money import format_money
 from edge_agent.domain.outbox import Event, State, move
@@ -17,6 +19,9 @@ from edge_agent.storage.journal import Journal
 Lane = Literal["sales", "usages"]
 LANES: tuple[Lane, ...] = ("sales", "usages")
 FIRST_ENTRY = -(2**62)  # before the sales of adopted lives, whose numbers are negative
+LAST_ENTRY = 2**63 - 1
+KEPT_PER_READ = 500
+KEPT_BYTES_PER_READ = 1024 * 1024
 SETTLED_PER_TRANSACTION = 50  # a sale never waits longer than for this many rows
 
 _DUE_SALES = """
@@ -72,6 +77,9 @@ class LaneState:
     failing_since_ms: int | None
     refusal_code: str | None
     refusals: int
+    head: str | None = None  # what has stood first in vain though head office answers
+    head_since_ms: int | None = None
+    head_cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,20 @@ class OutboxLine:
     last_attempt_ms: int | None
     next_attempt_ms: int | None
     held_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry whose frozen bytes are still here, as an export takes it."""
+
+    entry: int
+    external_id: str
+    fingerprint: str
+    state: Literal["pending", "quarantined", "delivered"]
+    code: str | None
+    reason: str | None
+    recorded_ms: int
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +232,7 @@ class Outbox:
         """A lane's state."""
         row = self.database.connection.execute(
             "SELECT name, failures, next_attempt_ms, retry_after_ms, code, reason, failing_since_ms, refusal_code, "
-            "refusals FROM lanes WHERE name = ?",
+            "refusals, head, head_since_ms, head_cause FROM lanes WHERE name = ?",
             (name,),
         ).fetchone()
         return LaneState(*row)
@@ -249,6 +271,37 @@ class Outbox:
                     "reason = NULL, failing_since_ms = NULL WHERE name = ?",
                     (name,),
                 )
+
+    def note_head(self, name: str, head: str | None, cause: str | None, now_ms: int) -> None:
+        """Remember what stands first in a lane although head office answers; None when the lane moves.
+
+        Args:
+            name: ``sales``, ``usages`` or ``pull``.
+            head: an entry's id, or the cursors of the catalogue.
+            cause: why it does not move, in words.
+            now_ms: milliseconds since 1970; kept from the first time this head was noted.
+        """
+        state = self.lane(name)
+        if (state.head, state.head_cause) == (head, cause):
+            return
+        since = None if head is None else state.head_since_ms if state.head == head else now_ms
+        with self.database.immediate() as connection:
+            connection.execute(
+                "UPDATE lanes SET head = ?, head_since_ms = ?, head_cause = ? WHERE name = ?",
+                (head, since, cause, name),
+            )
+
+    def head(self, lane: Lane, *, sales_only: bool = False) -> tuple[str, str | None] | None:
+        """The first entry of a lane that nothing but head office keeps waiting: its id, and why it still waits."""
+        if lane == "sales":
+            query = "SELECT external_id, reason FROM sales WHERE state = 'pending' AND (kind = 'sale' OR NOT ?)"
+            row = self.database.connection.execute(f"{query} ORDER BY entry LIMIT 1", (sales_only,)).fetchone()
+        else:
+            row = self.database.connection.execute(
+                "SELECT u.external_id, u.reason FROM usages u LEFT JOIN sales s ON s.external_id = u.sale_external_id "
+                "WHERE u.state = 'pending' AND (s.state IS NULL OR s.state = 'delivered') ORDER BY u.entry LIMIT 1"
+            ).fetchone()
+        return None if row is None else (row[0], row[1])
 
     def count_refusals(self, lane: Lane, code: str | None, count: int) -> None:
         """Remember how many refusals with the same code came in a row; ``code=None`` ends the row."""
@@ -345,6 +398,11 @@ class Outbox:
             oldest_pending_ms=min(oldest, default=None),
         )
 
+    def remarked(self) -> int:
+        """How many sales head office took with a remark, such as TOTAL_MISMATCH."""
+        row = self.database.connection.execute("SELECT count(*) FROM sales WHERE warnings IS NOT NULL").fetchone()
+        return int(row[0])
+
     def lines(self, *, state: str | None, limit: int, external_id: str | None = None) -> list[OutboxLine]:
         """Entries as ``outbox list`` shows them, sales first, oldest first.
 
@@ -379,6 +437,67 @@ class Outbox:
             (*values, limit - len(result)),
         )
         return result + [OutboxLine(*row) for row in rows]
+
+    def kept(
+        self,
+        lane: Lane,
+        *,
+        after: int = FIRST_ENTRY,
+        up_to: int = LAST_ENTRY,
+        delivered: bool = False,
+        external_ids: Sequence[str] | None = None,
+    ) -> list[Kept]:
+        """The next entries whose bytes are still here, in order; a short read, so that no sale ever waits for it.
+
+        Args:
+            lane: which lane.
+            after: only entries behind this one.
+            up_to: none behind this one.
+            delivered: also those that head office has.
+            external_ids: only these, whatever their state; a sale takes its uses along.
+        """
+        wanted = "AND x.state IN ('pending', 'quarantined')"
+        values: list[int | str] = [after, up_to]
+        if external_ids is not None:
+            named = "(SELECT value FROM json_each(?))"
+            wanted = f"AND x.external_id IN {named}"
+            values.append(msgspec.json.encode(list(external_ids)).decode())
+            if lane == "usages":
+                wanted = f"AND (x.external_id IN {named} OR x.sale_external_id IN {named})"
+                values.append(values[-1])
+        elif delivered:
+            wanted = ""
+        bodies, body = ("JOIN sale_bodies b ON b.entry = x.entry", "b.body") if lane == "sales" else ("", "x.body")
+        cursor = self.database.connection.execute(
+            f"SELECT x.entry, x.external_id, x.fingerprint, x.state, x.code, x.reason, x.recorded_ms, {body} "
+            f"FROM {lane} x {bodies} WHERE x.entry > ? AND x.entry <= ? {wanted} AND length({body}) > 0 "
+            f"ORDER BY x.entry LIMIT {KEPT_PER_READ}",
+            values,
+        )
+        rows: list[Kept] = []
+        size = 0
+        for row in cursor:
+            rows.append(Kept(*row))
+            size += len(rows[-1].body)
+            if size > KEPT_BYTES_PER_READ:
+                break
+        cursor.close()
+        return rows
+
+    def last_entry(self, lane: Lane) -> int:
+        """The newest entry of a lane, 0 when there is none."""
+        row = self.database.connection.execute(f"SELECT max(entry) FROM {lane}").fetchone()
+        return int(row[0] or 0)
+
+    def without_bytes(self, external_ids: Sequence[str]) -> list[str]:
+        """Those of some ids that are not here, or whose bytes retention took."""
+        rows = self.database.connection.execute(
+            "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM sales s JOIN sale_bodies b "
+            "ON b.entry = s.entry WHERE s.external_id = value) AND NOT EXISTS "
+            "(SELECT 1 FROM usages u WHERE u.external_id = value AND length(u.body) > 0)",
+            (msgspec.json.encode(list(external_ids)).decode(),),
+        )
+        return [row[0] for row in rows]
 
     def usage_body(self, external_id: str) -> bytes | None:
         """The frozen bytes of a usage; None when this journal does not hold it."""

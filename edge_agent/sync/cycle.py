@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.domain.backoff import RETRY_AFTER_MAX_S, is_waiting
+from edge_agent.domain.canonical import fingerprint
 from edge_agent.domain.catalog import DATASETS
 from edge_agent.domain.money import CURRENCY_EXPONENT
+from edge_agent.domain.watchdog import Rung, portion, rung
 from edge_agent.errors import EdgeAgentError, NotSignedIn, Unreachable
 from edge_agent.head_office import wire
 from edge_agent.head_office.client import HeadOffice
 from edge_agent.settings import Settings
 from edge_agent.storage.catalog import CatalogStore
+from edge_agent.storage.circuit import Circuit
+from edge_agent.storage.ledger import Ledger
 from edge_agent.storage.outbox import LANES, Outbox
 from edge_agent.sync.pull import Pull
-from edge_agent.sync.push import Push
+from edge_agent.sync.push import Push, concerns_everything
+from edge_agent.sync.receipts import CompareReceipts
 from edge_agent.sync.report import CycleReport, Progress, no_progress
 
 RETRY_AFTER_WAITED_S = 10.0
+LONG_OUTAGE_MS = 600_000  # after a longer one the devices of a chain come back one after another
+OFFERED_AGAIN_ROUNDS = 2
+COMPARED_LATELY_MS = 60_000
+LANE_NAMES = ("pull", *LANES)
 CLOCK_DRIFT_MS = 2_000  # smaller differences are the second's rounding of HTTP dates
 
 
@@ -35,6 +44,9 @@ class Cycle:
         store: what comes down.
         clock: the clock and the dice.
         settings: the device's settings.
+        ledger: the journal as a ledger, for receipts.
+        circuit: whether head office can be asked at all.
+        begin_life: gives the journal a new identity, with a reason.
         journal_id: whose sales the stock figures are asked for.
         asked: a person asked: whatever the backoff says, ask now.
         full: take whole snapshots.
@@ -49,6 +61,9 @@ class Cycle:
     store: CatalogStore
     clock: Clock
     settings: Settings
+    ledger: Ledger
+    circuit: Circuit
+    begin_life: Callable[[str], None]
     journal_id: str
     asked: bool = False
     full: bool = False
@@ -60,6 +75,9 @@ class Cycle:
     _facts: dict[str, str] = field(default_factory=dict)
     _at: str = "version"
     _pending_facts: dict[str, str | None] = field(default_factory=dict)
+    _version: wire.Version | None = None
+    _version_asked: bool = False
+    _compare_all: bool = False  # a sign that head office lost something: a new epoch, a lost cursor, a count that fell
 
     def run(self) -> CycleReport:
         """Run the cycle. Errors of head office are in the report; only a broken local store raises."""
@@ -69,24 +87,58 @@ class Cycle:
             self.report.failed("sync", told)
             return self.report
         is_first_contact = "capabilities" not in self._facts
-        if is_first_contact and self._pull_waits():
+        if self._rests() or (is_first_contact and self._pull_waits()):
             return self.report  # what wakes a loop, such as a sale, is no reason to ask a dead line again
         try:
-            # The first contact tells what head office can do; before it nothing is pushed.
-            version = self._ask_version() if is_first_contact else None
-            self._push()
-            if not self.push_only:
-                self._pull(version)
+            if self._comes_back():
+                # The first contact tells what head office can do; before it nothing is pushed.
+                if is_first_contact:
+                    self._ask_version()
+                self._compare_receipts()
+                self._push()
+                if not self.push_only:
+                    self._pull()
+                elif self.ho.epoch != self._facts.get("epoch"):
+                    self._ask_version()
+                self._offer_again()
+                self.circuit.works()
         except EdgeAgentError as error:
             self.report.failed(self._at, error)
-            self.outbox.lane_failed("pull", error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
+            if concerns_everything(error):
+                self.circuit.failed(error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
+            else:
+                self.outbox.lane_failed("pull", error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
         self._keep()
         return self.report
+
+    # ---- whether head office can be asked ----------------------------------------------------------------------
+
+    def _rests(self) -> bool:
+        """Whether the next probe of a dead head office, or this device's turn after an outage, is still to come."""
+        if self.asked:
+            return False
+        state, now = self.circuit.state(), self.clock.now_ms()
+        return is_waiting(state.next_attempt_ms, now) or is_waiting(state.resume_ms, now)
+
+    def _comes_back(self) -> bool:
+        """After failures: one small request shows whether head office is back. False when it is others' turn first."""
+        state = self.circuit.state()
+        if not state.failures:
+            return True
+        self._ask_version()
+        spread_ms = int(self.clock.dice() * self.settings.return_spread_s * 1000)
+        outage_ms = self.clock.now_ms() - (state.since_ms or 0)
+        if self.asked or outage_ms < LONG_OUTAGE_MS or not spread_ms:
+            self.circuit.works()
+            return True
+        self.circuit.works(resume_ms=self.clock.now_ms() + spread_ms)
+        return False
 
     def _told_to_wait(self) -> Unreachable | None:
         """A ``Retry-After`` in force: waited for when short, else told. A person's "now" does not override it."""
         now = self.clock.now_ms()
-        until = max((self.outbox.lane(name).retry_after_ms or 0) for name in ("pull", *LANES))
+        told = [self.circuit.state().retry_after_ms, *(self.outbox.lane(name).retry_after_ms for name in LANE_NAMES)]
+        until = max(ms or 0 for ms in told)
         wait_s = (until - now) / 1000
         if not 0 < wait_s <= RETRY_AFTER_MAX_S:  # a longer one is a clock that was set back, not a wish
             return None
@@ -122,35 +174,85 @@ class Cycle:
             on_settled=lambda lane, entry, verdict: self.on_event(
                 f"{lane[:-1]} {verdict.event}", {"external_id": entry.external_id, "code": verdict.code or ""}
             ),
+            on_seq_conflict=lambda: self.begin_life("head office holds other sales under this journal's numbers"),
+            sales=self.report.pushed,
+            usages=self.report.pushed_usages,
         )
-        self.report.pushed, self.report.pushed_usages = push.sales, push.usages
         for lane in LANES:
             self._at = f"push {lane}"
             try:
                 push.run(lane)
-            except (Unreachable, NotSignedIn) as error:
-                if isinstance(error, NotSignedIn) or error.line_is_down:
+            except EdgeAgentError as error:
+                if concerns_everything(error) and not self._answered_before(error):
                     raise  # a dead head office gets one probe, not one request a lane
                 self.report.failed(f"push {lane}", error)
-            except EdgeAgentError as error:
-                self.report.failed(f"push {lane}", error)
-            finally:
-                self.report.seq_conflict = push.seq_conflict
+                if concerns_everything(error):
+                    self.outbox.lane_failed(lane, error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
+        for number, contiguous in push.heard.items():
+            # Head office counts up to a lower number than it has acknowledged: it lost some (contract, section 8).
+            if contiguous < self.ledger.settled_up_to(number) and not self._compared_lately(number):
+                self._compare_all = True
+
+    def _compared_lately(self, number: int) -> bool:
+        lives = [life for life in self.ledger.lives() if number in life.numbers]
+        now = self.clock.now_ms()
+        return any(0 <= now - (life.checked_ms or 0) < COMPARED_LATELY_MS for life in lives)
+
+    def _answered_before(self, error: EdgeAgentError) -> bool:
+        """Whether head office answered since the last failure: then the fault may be this request's alone."""
+        answered, self.ho.answered = self.ho.answered, False
+        return answered and not isinstance(error, NotSignedIn)
+
+    def _compare_receipts(self) -> int:
+        """Compare the ledger with receipts where that is due; how many entries are offered again."""
+        if wire.RECEIPTS not in self.ho.capabilities:
+            return 0
+        comparing = CompareReceipts(
+            ho=self.ho,
+            ledger=self.ledger,
+            clock=self.clock,
+            begin_life=self.begin_life,
+            epoch=self.ho.epoch,
+            on_event=self.on_event,
+        )
+        lives = self.ledger.lives() if self._compare_all else comparing.due()
+        if not lives:
+            return 0
+        self._at = "receipts"
+        try:
+            offered = comparing.run(lives).offered
+        except EdgeAgentError as error:
+            if concerns_everything(error):
+                raise
+            self.report.failed("receipts", error)
+            return 0
+        self._compare_all = False
+        self.report.offered_again += offered
+        return offered
+
+    def _offer_again(self) -> None:
+        """Compare once more when there was a sign, and send what head office lost, until nothing is missing."""
+        for _ in range(OFFERED_AGAIN_ROUNDS):
+            if not self._compare_receipts():
+                return
+            self._push()
+            self._compare_all = True
 
     # ---- down ------------------------------------------------------------------------------------------------
 
-    def _ask_version(self) -> wire.Version | None:
-        """The version answer, or None when nothing changed. What it says of head office is remembered."""
+    def _ask_version(self) -> None:
+        """The version answer, None when nothing changed; asked once a cycle. What it says is remembered."""
+        if self._version_asked:
+            return
         self._at = "version"
         version, etag = self.ho.version(None if self.full else self._facts.get("etag"))
-        if version is None:
-            return None
-        self._facts_of(version)
-        self._pending_facts["etag"] = etag
-        return version
+        self._version_asked, self._version = True, version
+        if version is not None:
+            self._facts_of(version)
+            self._pending_facts["etag"] = etag
 
     def _facts_of(self, version: wire.Version) -> None:
-        known_epoch = self._facts.get("epoch")
+        known_epoch, now = self._facts.get("epoch"), self.clock.now_ms()
         epoch = version.epoch or self.ho.epoch
         facts = {
             "capabilities": msgspec.json.encode(sorted(version.capabilities or ())).decode(),
@@ -160,6 +262,8 @@ class Cycle:
         if known_epoch is not None and epoch is not None and epoch != known_epoch:
             # Head office was restored: cursors are void, rows are kept until a snapshot has come (section 8).
             self.on_event("head office was restored", {"epoch": epoch})
+            self._compare_all = True
+            self.ledger.tell("head office was restored", "from a backup; what it lost is offered again", now)
             for dataset in (*DATASETS, "stock"):
                 self.store.begin_snapshot(dataset, self.store.state(dataset).scope)
         self.store.remember(**facts)
@@ -169,36 +273,58 @@ class Cycle:
     def _pull_waits(self) -> bool:
         return not self.asked and is_waiting(self.outbox.lane("pull").next_attempt_ms, self.clock.now_ms())
 
-    def _pull(self, version: wire.Version | None) -> None:
+    def _pull(self) -> None:
+        """Bring the catalogue up to date, and note when it does not move though head office answers (G11)."""
         if self._pull_waits():
             return
-        asked_now = version is None
-        if asked_now:
-            version = self._ask_version()
+        step = rung(self.outbox.lane("pull").head_since_ms, self.clock.now_ms())
+        before = len(self.report.causes)
+        try:
+            if step >= Rung.NEW_CONNECTION:
+                self.ho.reconnect()
+            if step >= Rung.NEW_SIGN_IN:
+                self.ho.sign_in()
+            self._pull_all(portion(step, self.settings.page_rows))
+        except EdgeAgentError as error:
+            if not concerns_everything(error):
+                self._stands(error.message)
+            raise
+        failed = self.report.causes[before:]
+        if failed:
+            self.outbox.lane_failed("pull", failed[0], dice=self.clock.dice(), now_ms=self.clock.now_ms())
+        else:
+            self.outbox.lane_works("pull")
+        self._stands(failed[0].message if failed else None)
+
+    def _stands(self, cause: str | None) -> None:
+        cursors = [self.store.state(dataset).cursor or "" for dataset in DATASETS]
+        head = None if cause is None else fingerprint("\n".join(cursors).encode())[:16]
+        self.outbox.note_head("pull", head, cause, self.clock.now_ms())
+
+    def _pull_all(self, page_rows: int) -> None:
+        self._ask_version()
+        version = self._version
         if not self.asked and self._facts.get("auto_sync_enabled") == "false":
             # The company has paused pulls (section 7). Only the version tells when it no longer does.
             self.report.unchanged = True
-            self.outbox.lane_works("pull")
             return
         pull = Pull(
             self.ho,
             self.store,
             self.clock,
-            self.settings,
+            replace(self.settings, page_rows=page_rows),
             self._facts.get("profile", "baseline"),
             self._facts.get("currency"),
             accept_sweep=self.accept_sweep,
             progress=self.progress,
         )
-        errors_before = len(self.report.errors)
         if self._catalogue_is_due(version, pull):
             self._pull_catalogue(version, pull)
+            self._compare_all = self._compare_all or pull.lost_place
         else:
             self.report.unchanged = True
         if self._stock_is_due(pull):
             self._step("stock", pull)
-        if len(self.report.errors) == errors_before:
-            self.outbox.lane_works("pull")
 
     def _catalogue_is_due(self, version: wire.Version | None, pull: Pull) -> bool:
         states = [self.store.state(dataset) for dataset in DATASETS]
@@ -268,6 +394,9 @@ class Cycle:
             return False
         if went_back:
             self.on_event("version went back", {"version": str(version.version)})
+            self._compare_all = True
+            detail = f"from {self._facts.get('version_number')} to {version.version}; a snapshot answers it"
+            self.ledger.tell("head office's version went back", detail, self.clock.now_ms())
         return went_back
 
     def _step(self, dataset: str, pull: Pull, *, snapshot: bool = False) -> bool:

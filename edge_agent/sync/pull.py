@@ -50,6 +50,7 @@ class Pull:
     progress: Progress = no_progress
     store_told: wire.Store | None = field(init=False, default=None)
     settings_told: wire.SyncSettings | None = field(init=False, default=None)
+    lost_place: bool = field(init=False, default=False)  # head office no longer knew a cursor it had given
     _epoch: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -87,6 +88,7 @@ class Pull:
                     raise ContractBroken(
                         f"head office refuses even a first page of {dataset}", hint="Tell head office."
                     ) from None
+                self.lost_place = True
                 self.store.begin_snapshot(dataset, self.scope())
                 pages(dataset, pulled)
         except CursorLost as error:

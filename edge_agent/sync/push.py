@@ -11,10 +11,12 @@ from edge_agent.clock import Clock
 from edge_agent.domain.backoff import delay_s, is_waiting
 from edge_agent.domain.baseline_sale import baseline_sale
 from edge_agent.domain.outbox import Event
-from edge_agent.errors import ContractBroken, EdgeAgentError, Refused, Unreachable
+from edge_agent.domain.watchdog import Rung, portion, rung
+from edge_agent.errors import ContractBroken, EdgeAgentError, NotSignedIn, Refused, Unreachable
 from edge_agent.head_office import wire
 from edge_agent.head_office.client import HeadOffice
 from edge_agent.settings import Settings
+from edge_agent.storage.moves import ENTRIES_PER_JOURNAL
 from edge_agent.storage.outbox import FIRST_ENTRY, Entry, Lane, Outbox, Verdict
 from edge_agent.sync.report import Progress, Pushed, no_progress
 
@@ -22,6 +24,11 @@ STORM_REFUSALS = 5
 ENVELOPE_BYTES = 512
 _FAR_FUTURE_MS = 2**62
 _ACCEPTED = {"created": Event.CREATED, "duplicate": Event.DUPLICATE}
+
+
+def concerns_everything(error: EdgeAgentError) -> bool:
+    """Whether an error says that asking head office anything else now is pointless."""
+    return isinstance(error, NotSignedIn) or (isinstance(error, Unreachable) and error.line_is_down)
 
 
 class PoisonStorm(Unreachable):
@@ -41,6 +48,7 @@ class Push:
         settings: batch limits.
         asked: a person asked: whatever the backoff says, everything pending is offered once.
         on_settled: told of each entry's verdict, after it is stored.
+        on_seq_conflict: told when another journal has used our numbers, before the next batch is sent.
     """
 
     ho: HeadOffice
@@ -50,29 +58,61 @@ class Push:
     asked: bool = False
     progress: Progress = no_progress
     on_settled: Callable[[Lane, Entry, Verdict], None] | None = None
+    on_seq_conflict: Callable[[], None] = lambda: None
     sales: Pushed = field(default_factory=Pushed)
     usages: Pushed = field(default_factory=Pushed)
-    seq_conflict: bool = False
+    heard: dict[int, int] = field(default_factory=dict)  # contiguous_seq by the number of a life
+    _conflicts: bool = False
 
     def run(self, lane: Lane) -> None:
         """Offer everything that is due in a lane.
 
         Raises:
-            EdgeAgentError: why the lane stopped; it is noted with the time of the next attempt.
+            EdgeAgentError: why the lane stopped. It is noted with the time of the next attempt, unless head office
+                does not answer at all: that is the circuit's business.
         """
         state = self.outbox.lane(lane)
         now = self.clock.now_ms()
         if not self.asked and is_waiting(state.next_attempt_ms, now):
             return
+        error = None
+        step = rung(state.head_since_ms, now)
         try:
-            self._drain(lane)
-        except EdgeAgentError as error:
-            self.outbox.lane_failed(lane, error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
+            self._climb(step)
+            self._drain(lane, portion(step, self.settings.batch_count_max))
+        except EdgeAgentError as caught:
+            error = caught
+            if not concerns_everything(error):
+                self.outbox.lane_failed(lane, error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
             raise
-        self.outbox.lane_works(lane)
+        else:
+            self.outbox.lane_works(lane)
+        finally:
+            self._watch_progress(lane, error)
 
-    def _drain(self, lane: Lane) -> None:
-        batch_mode = lane == "usages" or wire.SALES_BATCH in self.ho.capabilities
+    def _climb(self, step: Rung) -> None:
+        """What the watchdog tries besides smaller batches, when the head of the lane has not moved for long."""
+        if step >= Rung.NEW_CONNECTION:
+            self.ho.reconnect()
+        if step >= Rung.NEW_SIGN_IN:
+            self.ho.sign_in()
+
+    def _watch_progress(self, lane: Lane, error: EdgeAgentError | None) -> None:
+        """Note what was offered in vain while head office answered; a lane that moves costs no write."""
+        if error is not None and concerns_everything(error):
+            return
+        first = self.outbox.head(lane, sales_only=self._one_by_one(lane))
+        cause = None if first is None else error.message if error is not None else first[1]
+        if first is not None and cause is not None:
+            self.outbox.note_head(lane, first[0], cause, self.clock.now_ms())
+        else:  # nothing waits, or only what was recorded just now
+            self.outbox.note_head(lane, None, None, self.clock.now_ms())
+
+    def _one_by_one(self, lane: Lane) -> bool:
+        return lane == "sales" and wire.SALES_BATCH not in self.ho.capabilities
+
+    def _drain(self, lane: Lane, count_max: int) -> None:
+        batch_mode = not self._one_by_one(lane)
         offer: Callable[[list[Entry]], None] = {
             ("sales", True): self._offer_sales,
             ("sales", False): self._offer_one_sale,
@@ -85,7 +125,7 @@ class Push:
                 lane,
                 _FAR_FUTURE_MS if self.asked else self.clock.now_ms(),
                 after=after,
-                count_max=self.settings.batch_count_max,
+                count_max=count_max,
                 bytes_max=self.settings.batch_bytes_max - ENVELOPE_BYTES,
                 sales_only=not batch_mode,
             )
@@ -138,7 +178,12 @@ class Push:
         answer = self.ho.push_sales([entry.body for entry in batch])
         results = {result.external_id: result for result in answer.results}
         verdicts = [self._sale_verdict(entry, results.get(entry.external_id)) for entry in batch]
+        if answer.contiguous_seq is not None:
+            self.heard[batch[-1].entry // ENTRIES_PER_JOURNAL] = answer.contiguous_seq
         self._settle("sales", {entry.entry: entry for entry in batch}, verdicts)
+        if self._conflicts:
+            self._conflicts = False
+            self.on_seq_conflict()
 
     def _sale_verdict(self, entry: Entry, result: wire.SaleResult | None) -> Verdict:
         if result is None:
@@ -148,7 +193,7 @@ class Push:
                 # Another fingerprint, or none, acknowledges nothing: head office read something else than we froze.
                 return self._again(entry, "FINGERPRINT_MISMATCH", "head office acknowledged other bytes than these")
             if any("SEQ_CONFLICT" in str(warning) for warning in result.warnings or ()):
-                self.seq_conflict = True  # another journal has used our numbers: take a new life (section 5)
+                self._conflicts = True  # another journal has used our numbers: take a new life (section 5)
             warnings = msgspec.json.encode(result.warnings).decode() if result.warnings else None
             ho_id = None if result.id is None else str(result.id)
             return Verdict(entry.entry, _ACCEPTED[result.status], ho_id=ho_id, warnings=warnings)
@@ -245,10 +290,13 @@ class Push:
         self._watch_for_storm(lane, verdicts, now)
 
     def _watch_for_storm(self, lane: Lane, verdicts: Iterable[Verdict], now: int) -> None:
-        refusals = [verdict.code for verdict in verdicts if verdict.event is Event.REJECTED]
-        if any(verdict.event in (Event.CREATED, Event.DUPLICATE) for verdict in verdicts):
-            self.outbox.count_refusals(lane, None, 0)
-            return
+        refusals: list[str | None] = []
+        for verdict in verdicts:  # those behind the last accepted one: only they are a row
+            if verdict.event in (Event.CREATED, Event.DUPLICATE):
+                refusals = []
+                self.outbox.count_refusals(lane, None, 0)
+            elif verdict.event is Event.REJECTED:
+                refusals.append(verdict.code)
         if not refusals:
             return
         state = self.outbox.lane(lane)

@@ -38,6 +38,16 @@ class Pulled:
     held: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One thing that differs from head office: what ``verify`` lists."""
+
+    dataset: str
+    id: str
+    kind: str
+    recommendation: str
+
+
 @dataclass(slots=True)
 class StepError:
     """Why a step did not finish."""
@@ -56,7 +66,7 @@ class CycleReport:
     pushed_usages: Pushed = field(default_factory=Pushed)
     pulled: dict[str, Pulled] = field(default_factory=dict)
     unchanged: bool = False
-    seq_conflict: bool = False
+    offered_again: int = 0
     errors: list[StepError] = field(default_factory=list)
     causes: list[EdgeAgentError] = field(default_factory=list)
 
@@ -71,8 +81,10 @@ class CycleReport:
     def did_something(self) -> bool:
         """Whether anything was moved in either direction."""
         pushed = [self.pushed, self.pushed_usages]
-        return any(p.created + p.duplicate + p.rejected for p in pushed) or any(
-            pulled.upserts + pulled.deletes + pulled.refused + pulled.held for pulled in self.pulled.values()
+        return (
+            bool(self.offered_again)
+            or any(p.created + p.duplicate + p.rejected for p in pushed)
+            or any(pulled.upserts + pulled.deletes + pulled.refused + pulled.held for pulled in self.pulled.values())
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -82,6 +94,7 @@ class CycleReport:
             "pushed": {**asdict(self.pushed), "usages": asdict(self.pushed_usages)},
             "pulled": {name: asdict(pulled) for name, pulled in self.pulled.items()},
             "unchanged": self.unchanged,
+            "offered_again": self.offered_again,
             "verified": None,
             "errors": [asdict(error) for error in self.errors],
         }

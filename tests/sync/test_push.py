@@ -412,10 +412,10 @@ def test_backoff_grows_and_is_kept(till: Any, clock: Any) -> None:
     waits = []
     for _ in range(6):
         till.agent._syncer.run(asked=False)
-        lane = till.agent._outbox.lane("sales")
-        waits.append(lane.next_attempt_ms - clock.now_ms())
+        circuit = till.agent._syncer._circuit.state()
+        waits.append(circuit.next_attempt_ms - clock.now_ms())
         till.agent._syncer.run(asked=False)
-        assert till.agent._outbox.lane("sales").failures == lane.failures
+        assert till.failures() == circuit.failures
         clock.advance(waits[-1] / 1000 + 0.1)
     assert waits == sorted(waits)
     assert waits[-1] > 8 * waits[0]
