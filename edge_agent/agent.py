@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+import msgspec
 
 from edge_agent.catalog import Catalog
 from edge_agent.clock import Clock
@@ -20,12 +22,16 @@ from edge_agent.domain.sale import Draft, Item, Number, Payment, Place, check, t
 from edge_agent.domain.usage import UsageDraft, check_usage
 from edge_agent.errors import InvalidSale, StoreBroken
 from edge_agent.news import Event, News
-from edge_agent.recorded import Sale, Usage, as_sale
+from edge_agent.recorded import RecordedUsage, Sale, Usage, as_sale
+from edge_agent.recovery import Recovery, open_sound
 from edge_agent.settings import CREDENTIALS_NAME, Settings, find_home, load_settings
 from edge_agent.status import build_status
+from edge_agent.storage.ballast import Ballast
 from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.checkpointer import Checkpointer
+from edge_agent.storage.database import GROUP_FILE, PRIVATE_FILE
 from edge_agent.storage.journal import Journal, RecordedSale
+from edge_agent.storage.keeping import Keeping
 from edge_agent.storage.outbox import Outbox, OutboxLine
 from edge_agent.syncer import Syncer
 
@@ -37,9 +43,12 @@ if TYPE_CHECKING:
     from edge_agent.storage.backup import Backup
     from edge_agent.sync.report import CycleReport, Progress
 
+T = TypeVar("T")
+
 JOURNAL_NAME = "journal.db"
 CATALOG_NAME = "catalog.db"
 FACTS_FRESH_S = 1.0
+KEEPING_S = 1.0  # how long housekeeping may take after a sync that was asked for
 _log = logging.getLogger("edge_agent")
 
 
@@ -70,19 +79,44 @@ class EdgeAgent:
         self.settings = settings
         self._clock = clock or Clock()
         self._transport = transport
-        self._journal = Journal(home / JOURNAL_NAME, group_access=settings.group_access)
+        ballast = Ballast(home, settings.ballast_mib)
+        journal, catalog = home / JOURNAL_NAME, home / CATALOG_NAME
+        group_access = settings.group_access
+        mode = GROUP_FILE if group_access else PRIVATE_FILE
+        self._journal = open_sound(
+            journal, lambda: Journal(journal, group_access=group_access, ballast=ballast), self._clock, mode
+        )
         try:
-            self._store = self._open_catalog()
+            self._store = open_sound(
+                catalog, lambda: CatalogStore(catalog, group_access=group_access), self._clock, mode
+            )
             if self._journal.life() is None:
                 self._begin_life("first start", first=True)
+            self._recovery = Recovery(self._journal, settings.store_id, self._clock, self._begin_life)
+            self._soundly(self._recovery.look_around)
         except BaseException:
             self._journal.close()
             raise
         self._outbox = Outbox(self._journal)
-        self._checkpointer = Checkpointer(self._journal.database, self._journal.tidy)
+        self._keeping = Keeping(
+            home,
+            self._journal,
+            ballast,
+            disk_warn_mib=settings.disk_warn_mib,
+            retention_days=settings.retention_days,
+        )
+        self._checkpointer = Checkpointer(self._journal.database, self._tidy)
         self._news = News()
         self._syncer = Syncer(
-            home, settings, self._clock, self._journal, self._store, self.head_office, self._begin_life, self._news
+            home,
+            settings,
+            self._clock,
+            self._journal,
+            self._store,
+            self.head_office,
+            self._begin_life,
+            self._news,
+            self._recovery,
         )
         self.catalog = Catalog(self._store, self._journal, self.now, self._calendar)
         self._facts: dict[str, str] = {}
@@ -109,21 +143,16 @@ class EdgeAgent:
             journal_id, self.settings.device_id, reason=reason, now_ms=self._clock.now_ms(), first=first
         )
 
-    def _open_catalog(self) -> CatalogStore:
-        """The catalogue; a damaged one is moved aside, and the next sync pulls it again."""
-        path = self.home / CATALOG_NAME
+    def _soundly(self, work: Callable[[], T]) -> T:
+        """Do something with the journal; when that shows it damaged, go on with a fresh one and do it again (G1)."""
         try:
-            return CatalogStore(path, group_access=self.settings.group_access)
+            return work()
         except StoreBroken as error:
-            if "damaged" not in error.message:
+            if not error.is_damaged or error.file == CATALOG_NAME:
                 raise
-            aside = path.with_name(f"{CATALOG_NAME}.damaged-{self._clock.now_ms()}")
-            _log.error("the catalogue is damaged; moved aside to %s, the next sync pulls it again", aside.name)
-            path.replace(aside)
-            for suffix in ("-wal", "-shm", "-journal"):
-                with contextlib.suppress(FileNotFoundError):
-                    path.with_name(CATALOG_NAME + suffix).unlink()
-            return CatalogStore(path, group_access=self.settings.group_access)
+            if not self._recovery.replace_damaged_journal(error):
+                raise
+        return work()
 
     def __enter__(self) -> EdgeAgent:
         return self
@@ -149,6 +178,9 @@ class EdgeAgent:
         if moment >= self._facts_until:
             with contextlib.suppress(StoreBroken):
                 self._facts = self._store.all_meta()
+            if "currency" not in self._facts or "timezone" not in self._facts:  # a catalogue that begins anew
+                with contextlib.suppress(StoreBroken):
+                    self._facts = {**self._journal.place(), **self._facts}
             self._facts_until = moment + FACTS_FRESH_S
         return self._facts
 
@@ -249,7 +281,7 @@ class EdgeAgent:
             client_timestamp=self._clock.now(),
             business_date=self.business_date().isoformat(),
         )
-        recorded = self._journal.record_sale(checked, self._clock.now_ms())
+        recorded = self._soundly(lambda: self._journal.record_sale(checked, self._clock.now_ms()))
         self._wrote()
         return as_sale(recorded, existing=not recorded.is_new, warnings=self._warnings(draft.items))
 
@@ -301,25 +333,29 @@ class EdgeAgent:
                 "the store's currency is not known before the first sync",
                 "Set currency in settings.toml.",
             )
+        draft = UsageDraft(
+            promotion_id=promotion_id,
+            discount_amount=discount_amount,
+            sale_external_id=sale_id,
+            line=line,
+            bill_id=bill_id,
+            customer_id=customer_id,
+            used_at=used_at,
+        )
+        usage = self._soundly(lambda: self._record_usage(draft, currency))
+        self._wrote()
+        return Usage(usage.external_id, usage.promotion_id, usage.sale_external_id, usage.state, usage.existing)
+
+    def _record_usage(self, draft: UsageDraft, currency: str) -> RecordedUsage:
         life = self._journal.life()
         checked = check_usage(
-            UsageDraft(
-                promotion_id=promotion_id,
-                discount_amount=discount_amount,
-                sale_external_id=sale_id,
-                line=line,
-                bill_id=bill_id,
-                customer_id=customer_id,
-                used_at=used_at,
-            ),
+            draft,
             self.place,
             journal_id=life.journal_id if life else "",
             currency=currency,
             used_at=self._clock.now(),
         )
-        usage = self._journal.record_usage(checked, self._clock.now_ms())
-        self._wrote()
-        return Usage(usage.external_id, usage.promotion_id, usage.sale_external_id, usage.state, usage.existing)
+        return self._journal.record_usage(checked, self._clock.now_ms())
 
     def _wrote(self) -> None:
         self._checkpointer.note_write()
@@ -355,7 +391,8 @@ class EdgeAgent:
         if not lines:
             return None
         recorded = self._journal.sale(external_id)
-        return lines[0], recorded.body if recorded else self._outbox.usage_body(external_id)
+        # A use's bytes are empty once retention took them.
+        return lines[0], recorded.body if recorded else self._outbox.usage_body(external_id) or None
 
     def retry(self, external_ids: Sequence[str] | None = None) -> int:
         """Offer quarantined entries again, and waiting ones at once.
@@ -463,6 +500,24 @@ class EdgeAgent:
             group_access=self.settings.group_access,
         )
 
+    def _tidy(self, go_on: Callable[[], bool]) -> None:
+        """What is left for idle moments."""
+        self._journal.tidy(go_on)
+        self._recovery.shadow.catch_up(go_on)
+        self._keep(go_on)
+
+    def _keep(self, go_on: Callable[[], bool]) -> None:
+        """Housekeeping, when it is due."""
+        facts = self._known()
+        seen = msgspec.json.decode(facts.get("stock_seen", "{}"))
+        self._keeping.run(
+            go_on,
+            monotonic_s=self._clock.monotonic_s(),
+            now_ms=self._clock.now_ms(),
+            clock_offset_ms=int(facts.get("clock_offset_ms", "0")),
+            stock_watermark={seen["journal_id"]: seen["contiguous_seq"]} if seen else {},
+        )
+
     # ---- syncing ---------------------------------------------------------------------------------------------
 
     def head_office(self, stop: threading.Event | None = None) -> HttpHeadOffice:
@@ -490,6 +545,8 @@ class EdgeAgent:
         """
         report = self._syncer.run(asked=True, full=full, accept_sweep=accept_sweep, progress=progress)
         self._facts_until = -1.0
+        end_s = self._clock.monotonic_s() + KEEPING_S
+        self._keep(lambda: self._clock.monotonic_s() < end_s)
         return report
 
     def start(self) -> None:
@@ -528,6 +585,9 @@ class EdgeAgent:
 
     def status(self) -> dict[str, Any]:
         """What ``edge-agent status --json`` prints; works without a network and without a daemon."""
+        return self._soundly(self._status)
+
+    def _status(self) -> dict[str, Any]:
         return build_status(
             self._journal,
             self._outbox,

@@ -105,13 +105,25 @@ class StoreBroken(EdgeAgentError):
 
     Args:
         external_id: set when a sale was being recorded: asking again with it returns the sale if it was stored.
+        is_damaged: the file itself is damaged: it is moved aside, and a fresh one takes its place.
+        file: the name of the database, where one is at fault.
     """
 
     code = "STORE_BROKEN"
 
-    def __init__(self, message: str, *, hint: str = "", external_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        external_id: str | None = None,
+        is_damaged: bool = False,
+        file: str = "",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.external_id = external_id
+        self.is_damaged = is_damaged
+        self.file = file
 
 
 class AlreadyRunning(EdgeAgentError):

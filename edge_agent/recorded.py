@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from edge_agent.storage.journal import RecordedSale
+from edge_agent.storage.journal import RecordedSale, RecordedUsage
 from edge_agent.storage.outbox import OutboxLine
 
-__all__ = ["OutboxLine", "RecordedSale", "Sale", "Usage", "as_sale"]
+__all__ = ["OutboxLine", "RecordedSale", "RecordedUsage", "Sale", "Usage", "as_sale"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from edge_agent.clock import Clock
 from edge_agent.domain.backoff import is_waiting
 from edge_agent.errors import AlreadyRunning, EdgeAgentError, StoreBroken, Unreachable
 from edge_agent.news import News
+from edge_agent.recovery import Recovery, moved_aside
 from edge_agent.settings import Settings
 from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.circuit import Circuit
@@ -47,6 +48,7 @@ class Syncer:
         connect: makes a client of head office; its waits end when the given event is set.
         begin_life: gives the journal a new identity, with a reason.
         news: who is told what happened.
+        recovery: what to do when a database turns out damaged.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Syncer:
         connect: Callable[[threading.Event | None], HttpHeadOffice],
         begin_life: Callable[[str], None],
         news: News,
+        recovery: Recovery,
     ) -> None:
         self._home = home
         self._settings = settings
@@ -71,6 +74,7 @@ class Syncer:
         self._connect = connect
         self._begin_life = begin_life
         self._news = news
+        self._recovery = recovery
         self._loop: SyncLoop | None = None
         self._next_full_s = 0.0
         self._online: bool | None = None
@@ -123,34 +127,26 @@ class Syncer:
             AlreadyRunning: another process syncs this home.
             StoreBroken: the local store can't be used.
         """
-        from edge_agent.sync.cycle import Cycle
-        from edge_agent.sync.report import no_progress
-
         # A moment's patience: status takes the lock for an instant to see whether someone syncs.
         with self._file_lock(LOCK_NAME, LOCK_PATIENCE_S):
-            life = self._journal.life()
+            self._bring_back()
             head_office = self._kept or self._connect(loop.stopping if loop is not None else None)
             head_office.answered = False
             self._kept = None
             report = None
-            try:
-                report = Cycle(
-                    ho=head_office,
-                    outbox=self._outbox,
-                    store=self._store,
-                    clock=self._clock,
-                    settings=self._settings,
-                    ledger=self._ledger,
-                    circuit=self._circuit,
-                    begin_life=self._begin_life,
-                    journal_id=life.journal_id if life else "",
+
+            def cycle() -> CycleReport:
+                return self._cycle(
+                    head_office,
                     asked=asked,
                     full=full,
                     accept_sweep=accept_sweep,
                     push_only=push_only,
-                    progress=progress or no_progress,
-                    on_event=self._news.tell,
-                ).run()
+                    progress=progress,
+                )
+
+            try:
+                report = self._soundly(cycle)
             finally:
                 if loop is not None and report is not None and not report.causes:
                     self._kept = head_office
@@ -158,9 +154,62 @@ class Syncer:
                     head_office.close()
             if not push_only and not any(not error.step.startswith("push") for error in report.errors):
                 self._touch_contact()
+            self._journal.keep_place(self._store.all_meta())
         self._tell_of_the_line(report, answered=head_office.answered)
         self._journal.database.checkpoint()
         return report
+
+    def _cycle(
+        self,
+        head_office: HttpHeadOffice,
+        *,
+        asked: bool,
+        full: bool,
+        accept_sweep: bool,
+        push_only: bool,
+        progress: Progress | None,
+    ) -> CycleReport:
+        from edge_agent.sync.cycle import Cycle
+        from edge_agent.sync.report import no_progress
+
+        life = self._journal.life()
+        return Cycle(
+            ho=head_office,
+            outbox=self._outbox,
+            store=self._store,
+            clock=self._clock,
+            settings=self._settings,
+            ledger=self._ledger,
+            circuit=self._circuit,
+            begin_life=self._begin_life,
+            journal_id=life.journal_id if life else "",
+            progress=progress or no_progress,
+            asked=asked,
+            full=full,
+            accept_sweep=accept_sweep,
+            push_only=push_only,
+            on_event=self._news.tell,
+        ).run()
+
+    def _bring_back(self) -> None:
+        """What a damaged or rewound journal still holds comes back before anything is sent."""
+        for words in self._recovery.bring_back():
+            self._news.tell("sales came back", {"what": words})
+
+    def _soundly(self, cycle: Callable[[], CycleReport]) -> CycleReport:
+        """Run a cycle; when it finds a database damaged, a fresh one takes its place and the cycle runs again."""
+        try:
+            return cycle()
+        except StoreBroken as error:
+            if not error.is_damaged:
+                raise
+            if error.file == self._store.database.path.name:
+                moved_aside(self._store.database, self._clock)
+            elif self._recovery.replace_damaged_journal(error):
+                self._bring_back()
+            else:
+                raise
+        return cycle()
 
     def _tell_of_the_line(self, report: CycleReport, *, answered: bool) -> None:
         down = any(isinstance(error, Unreachable) and error.line_is_down for error in report.causes)

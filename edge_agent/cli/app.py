@@ -13,6 +13,7 @@ from edge_agent import __version__
 from edge_agent.cli.browsing import products_app, promotions_app
 from edge_agent.cli.door import Json
 from edge_agent.cli.exits import Exit, errors_in_words
+from edge_agent.cli.keeping import backup, restore
 from edge_agent.cli.outbox import outbox_app
 from edge_agent.cli.output import print_json, print_table
 from edge_agent.cli.selling import sale_app, usage_app
@@ -199,6 +200,8 @@ def demo(
 
 app.command()(sync)
 app.command()(status)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(sale_app, name="sale")
 app.add_typer(usage_app, name="usage")
 app.add_typer(outbox_app, name="outbox")

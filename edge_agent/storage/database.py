@@ -17,6 +17,7 @@ from edge_agent.storage import migrate
 from edge_agent.storage.engine import engine_is_too_old, sqlite3, wal_is_safe
 
 BUSY_TIMEOUT_MS = 10_000
+WAL_BYTES_KEPT = 64 * 1024 * 1024  # a WAL that grew longer is cut back once it is empty
 PRIVATE_FILE = 0o600
 GROUP_FILE = 0o660
 
@@ -53,7 +54,9 @@ def broken(error: Exception, path: Path) -> StoreBroken:
     if "malformed" in text or "not a database" in text or "corrupt" in text:
         return StoreBroken(
             f"{path.name} is damaged",
-            hint="Stop selling on this device and call support: the file must be moved aside, not deleted.",
+            hint="Keep the file. It is moved aside by itself; selling goes on with a fresh one.",
+            is_damaged=True,
+            file=path.name,
         )
     return StoreBroken(f"{path.name} can't be used: {error}", hint="Check the disk, then restart this device.")
 
@@ -106,6 +109,8 @@ class Database:
         group_access: bool = False,
     ) -> None:
         self.path = path
+        self._schema: migrate.SchemaName = schema
+        self.file_mode = GROUP_FILE if group_access else PRIVATE_FILE
         self._synchronous = synchronous
         self._autocheckpoint = wal_autocheckpoint_pages
         self._cache_kib = cache_kib
@@ -117,21 +122,52 @@ class Database:
                 f"SQLite {sqlite3.sqlite_version} is too old",
                 hint="Install the package pysqlite3, or a newer Python.",
             )
+        self._begin()
+
+    def _begin(self) -> None:
+        path, mode = self.path, self.file_mode
         try:
-            mode = GROUP_FILE if group_access else PRIVATE_FILE
             create_private(path, mode)
             if path.stat().st_size:
                 self.mode = self._choose_mode()
             else:  # programs that open a new file at once: SQLite waits for nobody when the mode is set
                 with migrate.lock(path, mode):
                     self.mode = self._choose_mode()
-            self.migrated = migrate.migrate(self.connection, path, schema, lock_mode=mode)
+            self._identity = self._file_identity()
+            self.migrated = migrate.migrate(self.connection, path, self._schema, lock_mode=mode)
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise broken(error, path) from error
         except BaseException:
             self.close()
             raise
+
+    def _file_identity(self) -> tuple[int, int] | None:
+        if os.name != "posix":
+            return None  # Windows neither moves nor replaces a file that is open
+        stat = os.stat(self.path)  # noqa: PTH116 - on a sale's path: a third of the time of Path.stat
+        return stat.st_dev, stat.st_ino
+
+    def follow(self) -> None:
+        """Open the file anew when another program has put a fresh one in its place, as after damage or a restore.
+
+        Raises:
+            StoreBroken: the new one can't be opened.
+        """
+        if self.was_replaced():
+            self.reopen()
+
+    def was_replaced(self) -> bool:
+        """Whether the path now leads to another file than the one that is open."""
+        try:
+            return self._file_identity() != self._identity
+        except FileNotFoundError:
+            return True
+
+    def reopen(self) -> None:
+        """Open what is at the path now. Other threads' connections close; what they were at fails, and is repeated."""
+        self.close()
+        self._begin()
 
     def _choose_mode(self) -> str:
         """WAL on a safe engine; TRUNCATE elsewhere. The mode belongs to the file and is never turned back silently."""
@@ -176,6 +212,7 @@ class Database:
         connection.execute("PRAGMA cache_spill = OFF")
         if self.mode == "wal":
             connection.execute(f"PRAGMA wal_autocheckpoint = {self._autocheckpoint}")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
         else:
             connection.execute("PRAGMA journal_mode = TRUNCATE").fetchone()
         return connection
@@ -205,6 +242,7 @@ class Database:
             StoreBroken: the file can't be written. Nothing of the transaction is kept, unless the very commit failed:
                 then it may be (an error is no proof of "not stored").
         """
+        self.follow()
         connection = self.connection
         try:
             connection.execute("BEGIN IMMEDIATE")

@@ -5,10 +5,11 @@ Delivering them is `storage/outbox.py`; both work on the same file.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,13 +19,17 @@ from edge_agent.domain.outbox import State
 from edge_agent.domain.sale import SIGN, Checked
 from edge_agent.domain.usage import CheckedUsage
 from edge_agent.errors import InvalidSale, StoreBroken
+from edge_agent.storage.ballast import INCIDENT, Ballast, full
 from edge_agent.storage.database import Database, broken, in_own_words
 from edge_agent.storage.engine import sqlite3
+from edge_agent.storage.incidents import raise_incident
 from edge_agent.storage.moves import ENTRIES_PER_JOURNAL, Moves
 
 # A safety net only: checkpoints belong into idle moments, off a sale's path (agent.py).
 _AUTOCHECKPOINT_PAGES = 16_000
 
+PLACE_FACTS = ("profile", "currency", "timezone", "day_start", "store_name")
+_PLACE = "place"
 _DRAW_NUMBER = """
 UPDATE journals SET last_seq = last_seq + 1 WHERE number = (SELECT max(number) FROM journals)
 RETURNING number, last_seq, journal_id"""
@@ -38,6 +43,9 @@ SELECT s.entry, j.journal_id, j.device_id, s.device_seq, s.external_id, s.kind, 
     s.first_failed_ms, s.last_attempt_ms, s.settled_ms, s.ho_id, s.warnings, b.body
 FROM sales s JOIN journals j ON j.number = s.journal_number LEFT JOIN sale_bodies b ON b.entry = s.entry
 WHERE s.external_id = ?"""
+
+
+T = TypeVar("T")
 
 
 class RecordedSale(msgspec.Struct, frozen=True, gc=False):
@@ -106,12 +114,13 @@ class Journal:
     Args:
         path: ``journal.db``.
         group_access: share the file with its group.
+        ballast: what is dropped when the disk is full.
 
     Raises:
         StoreBroken: it can't be opened.
     """
 
-    def __init__(self, path: Path, *, group_access: bool = False) -> None:
+    def __init__(self, path: Path, *, group_access: bool = False, ballast: Ballast | None = None) -> None:
         self.database = Database(
             path,
             "journal",
@@ -120,6 +129,28 @@ class Journal:
             group_access=group_access,
         )
         self._moves = Moves(self.database)
+        self._ballast = ballast
+
+    def look_at_the_end(self) -> None:
+        """Whether the last sale of the present life is as it was recorded: the cheap part of an audit, at each open.
+
+        Raises:
+            StoreBroken: ``is_damaged``: it is not.
+        """
+        row = self.database.connection.execute(
+            "SELECT j.last_seq, s.fingerprint, b.body FROM journals j "
+            "LEFT JOIN sales s ON s.entry = j.number * 1099511627776 + j.last_seq "
+            "LEFT JOIN sale_bodies b ON b.entry = s.entry ORDER BY j.number DESC LIMIT 1"
+        ).fetchone()
+        if row is None or row[0] == 0:
+            return
+        _, fingerprint, body = row
+        if fingerprint is None or (body is not None and canonical.fingerprint(body) != fingerprint):
+            raise StoreBroken(
+                f"{self.database.path.name} is damaged: its last sale is not as it was recorded",
+                is_damaged=True,
+                file=self.database.path.name,
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -158,6 +189,26 @@ class Journal:
         )
         return [JournalLife(*row) for row in rows]
 
+    def fact(self, key: str) -> str | None:
+        """Something the journal keeps about itself."""
+        row = self.database.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def keep_fact(self, key: str, value: str) -> None:
+        """Keep something about the journal itself."""
+        with self.database.immediate() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def place(self) -> dict[str, str]:
+        """What head office told of the store, kept here too: selling must not stop because the catalogue is gone."""
+        return dict(msgspec.json.decode(self.fact(_PLACE) or "{}", type=dict[str, str]))
+
+    def keep_place(self, facts: Mapping[str, str]) -> None:
+        """Keep what head office told of the store; writes only when it changed."""
+        place = {key: facts[key] for key in PLACE_FACTS if key in facts}
+        if place and place != self.place():
+            self.keep_fact(_PLACE, msgspec.json.encode(place).decode())
+
     @staticmethod
     def note(connection: sqlite3.Connection, event: str, subject: str, detail: str | None, now_ms: int) -> None:
         """Write a line of the audit trail, inside the caller's transaction."""
@@ -179,7 +230,14 @@ class Journal:
             InvalidSale: ``ID_REUSED``: the id belongs to a sale that says something else.
             StoreBroken: it could not be stored; carries the ``external_id`` to ask again with.
         """
+        try:
+            return self._record_sale(sale, now_ms)
+        except StoreBroken as error:
+            return self._once_more(lambda: self._record_sale(sale, now_ms), error, "sale", sale.external_id, now_ms)
+
+    def _record_sale(self, sale: Checked, now_ms: int) -> RecordedSale:
         database = self.database
+        database.follow()
         connection = database.connection
         execute = connection.execute
         try:
@@ -248,7 +306,7 @@ class Journal:
                 external_id=sale.external_id,
             )
         fields = recorded.fields()
-        if fields is not None and not sale.says_the_same_as(fields):
+        if not (_looks_like(recorded, sale) if fields is None else sale.says_the_same_as(fields)):
             raise InvalidSale(
                 "ID_REUSED",
                 "external_id",
@@ -274,6 +332,13 @@ class Journal:
             InvalidSale: ``ID_REUSED``: this promotion's use on this line is recorded with another discount.
             StoreBroken: it could not be stored.
         """
+        try:
+            return self._record_usage(usage, now_ms)
+        except StoreBroken as error:
+            again = "promotion use", usage.external_id, now_ms
+            return self._once_more(lambda: self._record_usage(usage, now_ms), error, *again)
+
+    def _record_usage(self, usage: CheckedUsage, now_ms: int) -> RecordedUsage:
         connection = self.database.connection
         with self.database.immediate():
             row = connection.execute(
@@ -293,7 +358,8 @@ class Journal:
                         usage.body,
                     ),
                 )
-        if row is not None and _discount(row[0]) != _discount(usage.body):
+        # Without its bytes (retention) nothing can be compared; the id says promotion, sale and line.
+        if row is not None and row[0] and _discount(row[0]) != _discount(usage.body):
             raise InvalidSale(
                 "ID_REUSED",
                 "discount_amount",
@@ -305,6 +371,22 @@ class Journal:
         return RecordedUsage(
             usage.external_id, usage.sale_external_id, usage.promotion_id, state, existing=row is not None
         )
+
+    def _once_more(self, record: Callable[[], T], error: StoreBroken, what: str, external_id: str, now_ms: int) -> T:
+        """On a full disk: drop the ballast and record the same again under the same id. A failed commit may have been
+        stored all the same; then that is found under its id."""
+        if self._ballast is None or not self._ballast.is_full(error):
+            raise error
+        self._ballast.release()  # another program may have dropped it a moment ago: trying again makes sense anyway
+        try:
+            recorded = record()
+        except StoreBroken as again:
+            if self._ballast.is_full(again):
+                raise full(what, external_id) from again
+            raise
+        with contextlib.suppress(StoreBroken), self.database.immediate() as connection:
+            raise_incident(connection, INCIDENT, f"found when recording a {what}; the room held back is used", now_ms)
+        return recorded
 
     def unseen_milli(self, product_ids: Iterable[str], seen: Mapping[str, Any]) -> dict[str, int]:
         """Thousandths of products that left the shop and are not in head office's stock figures.
@@ -345,6 +427,12 @@ class Journal:
         for currency, kind, total in rows:
             sums[currency] = sums.get(currency, 0) + SIGN[kind] * total
         return sums
+
+
+def _looks_like(recorded: RecordedSale, sale: Checked) -> bool:
+    """Whether a sale whose bytes retention took says the same, as far as its ledger line can tell."""
+    mine = (sale.kind, sale.refers_to, sale.currency, sale.exponent, sale.total_minor)
+    return mine == (recorded.kind, recorded.refers_to, recorded.currency, recorded.exponent, recorded.total_minor)
 
 
 def _discount(body: bytes) -> str:

@@ -6,6 +6,7 @@ write is refused) and the lock. Migrations are additive, so that an older progra
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 SchemaName = Literal["journal", "catalog"]
 WRITER = 1  # raised when a file written by this program can no longer be written by older ones
-_LOCK_WAIT_S = 60
+_LOCK_WAIT_S = 600  # another process may be copying a large journal before it migrates it
 
 
 def migrations_folder() -> Path:
@@ -118,5 +119,35 @@ def migrate(connection: sqlite3.Connection, path: Path, schema: SchemaName, *, l
         migrations(name=file.stem)(apply)
     with lock(path, lock_mode):
         before = _applied(connection, schema)
+        without_backup = _back_up_before(connection, path, schema, before, lock_mode) if before else None
         migrations.apply(SqliteUtilsDatabase(connection, execute_plugins=False))
+        if without_backup is not None:
+            _tell(connection, without_backup)
     return sorted(_applied(connection, schema) - before)
+
+
+def _back_up_before(
+    connection: sqlite3.Connection, path: Path, schema: SchemaName, applied: set[str], mode: int
+) -> StoreBroken | None:
+    """Copy a journal that holds entries before it changes. What prevents a copy (a full disk, say) must not keep a shop
+    from selling: a migration is one transaction and additive. It is returned, and told afterwards."""
+    pending = [file.stem for file in migration_files(schema) if file.stem not in applied]
+    if schema != "journal" or path.stem != schema or not pending:  # another name: a copy, whose original is kept
+        return None
+    if connection.execute("SELECT NOT EXISTS (SELECT 1 FROM sales) AND NOT EXISTS (SELECT 1 FROM usages)").fetchone()[
+        0
+    ]:
+        return None
+    from edge_agent.storage.backup import back_up_before_migration
+
+    try:
+        back_up_before_migration(path, pending[0], group_access=bool(mode & 0o060))
+    except StoreBroken as error:
+        return error
+    return None
+
+
+def _tell(connection: sqlite3.Connection, error: StoreBroken) -> None:
+    from edge_agent.storage.incidents import raise_incident
+
+    raise_incident(connection, "no backup before an update", error.message, time.time_ns() // 1_000_000)

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import msgspec
 
 from edge_agent.domain.backoff import WAIT_MAX_MS, delay_s
+from edge_agent.domain.canonical import fingerprint
 from edge_agent.domain.money import format_money
 from edge_agent.domain.outbox import Event, State, move
-from edge_agent.errors import EdgeAgentError
+from edge_agent.errors import EdgeAgentError, StoreBroken
 from edge_agent.storage.database import Database, in_own_words
 from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.journal import Journal
@@ -171,6 +172,14 @@ class Outbox:
         cursor = self.database.connection.execute(query, values)
         for row in cursor:
             entry = Entry(*row)
+            if (
+                not isinstance(entry.body, bytes) or fingerprint(entry.body) != entry.fingerprint
+            ):  # damaged bytes never go on the wire (G2)
+                raise StoreBroken(
+                    f"{self.database.path.name} is damaged: the bytes of {entry.external_id} are not those recorded",
+                    is_damaged=True,
+                    file=self.database.path.name,
+                )
             size += len(entry.body) + 1
             if entries and size > bytes_max:
                 break

@@ -13,7 +13,7 @@ from edge_agent.domain.canonical import fingerprint
 from edge_agent.domain.catalog import DATASETS
 from edge_agent.domain.money import CURRENCY_EXPONENT
 from edge_agent.domain.watchdog import Rung, portion, rung
-from edge_agent.errors import EdgeAgentError, NotSignedIn, Unreachable
+from edge_agent.errors import EdgeAgentError, NotSignedIn, StoreBroken, Unreachable
 from edge_agent.head_office import wire
 from edge_agent.head_office.client import HeadOffice
 from edge_agent.settings import Settings
@@ -102,6 +102,8 @@ class Cycle:
                     self._ask_version()
                 self._offer_again()
                 self.circuit.works()
+        except StoreBroken:
+            raise
         except EdgeAgentError as error:
             self.report.failed(self._at, error)
             if concerns_everything(error):
@@ -182,6 +184,8 @@ class Cycle:
             self._at = f"push {lane}"
             try:
                 push.run(lane)
+            except StoreBroken:
+                raise
             except EdgeAgentError as error:
                 if concerns_everything(error) and not self._answered_before(error):
                     raise  # a dead head office gets one probe, not one request a lane
@@ -222,7 +226,7 @@ class Cycle:
         try:
             offered = comparing.run(lives).offered
         except EdgeAgentError as error:
-            if concerns_everything(error):
+            if isinstance(error, StoreBroken) or concerns_everything(error):
                 raise
             self.report.failed("receipts", error)
             return 0
@@ -286,7 +290,7 @@ class Cycle:
                 self.ho.sign_in()
             self._pull_all(portion(step, self.settings.page_rows))
         except EdgeAgentError as error:
-            if not concerns_everything(error):
+            if not isinstance(error, StoreBroken) and not concerns_everything(error):
                 self._stands(error.message)
             raise
         failed = self.report.causes[before:]
@@ -407,7 +411,7 @@ class Cycle:
                 self.report.pulled["stock"] = pull.stock(self.journal_id, snapshot=self.full)
             else:
                 self.report.pulled[dataset] = pull.dataset(dataset, snapshot=snapshot)  # type: ignore[arg-type]
-        except (Unreachable, NotSignedIn):
+        except (Unreachable, NotSignedIn, StoreBroken):
             raise
         except EdgeAgentError as error:
             self.report.failed(dataset, error)

@@ -12,7 +12,7 @@ from edge_agent.domain.backoff import delay_s, is_waiting
 from edge_agent.domain.baseline_sale import baseline_sale
 from edge_agent.domain.outbox import Event
 from edge_agent.domain.watchdog import Rung, portion, rung
-from edge_agent.errors import ContractBroken, EdgeAgentError, NotSignedIn, Refused, Unreachable
+from edge_agent.errors import ContractBroken, EdgeAgentError, NotSignedIn, Refused, StoreBroken, Unreachable
 from edge_agent.head_office import wire
 from edge_agent.head_office.client import HeadOffice
 from edge_agent.settings import Settings
@@ -75,20 +75,19 @@ class Push:
         now = self.clock.now_ms()
         if not self.asked and is_waiting(state.next_attempt_ms, now):
             return
-        error = None
         step = rung(state.head_since_ms, now)
         try:
             self._climb(step)
             self._drain(lane, portion(step, self.settings.batch_count_max))
-        except EdgeAgentError as caught:
-            error = caught
+        except StoreBroken:
+            raise
+        except EdgeAgentError as error:
             if not concerns_everything(error):
                 self.outbox.lane_failed(lane, error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
+                self._watch_progress(lane, error)
             raise
-        else:
-            self.outbox.lane_works(lane)
-        finally:
-            self._watch_progress(lane, error)
+        self.outbox.lane_works(lane)
+        self._watch_progress(lane, None)
 
     def _climb(self, step: Rung) -> None:
         """What the watchdog tries besides smaller batches, when the head of the lane has not moved for long."""
@@ -99,8 +98,6 @@ class Push:
 
     def _watch_progress(self, lane: Lane, error: EdgeAgentError | None) -> None:
         """Note what was offered in vain while head office answered; a lane that moves costs no write."""
-        if error is not None and concerns_everything(error):
-            return
         first = self.outbox.head(lane, sales_only=self._one_by_one(lane))
         cause = None if first is None else error.message if error is not None else first[1]
         if first is not None and cause is not None:

@@ -1,0 +1,142 @@
+"""What to do when a database turns out damaged, cloned or rewound: go on selling with a sound one (G1, G4)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from edge_agent.clock import Clock
+from edge_agent.errors import StoreBroken
+from edge_agent.machine import machine_identity
+from edge_agent.storage.database import Database
+from edge_agent.storage.journal import Journal
+from edge_agent.storage.salvage import Salvage, damaged_files, recovery_lock, set_aside
+from edge_agent.storage.shadow import Shadow
+
+_MACHINE = "machine"
+_log = logging.getLogger("edge_agent")
+
+T = TypeVar("T")
+
+
+class Recovery:
+    """Looks after the journal's identity and health.
+
+    Args:
+        journal: the journal.
+        store_id: this device's store.
+        clock: the clock.
+        begin_life: gives the journal a new identity, with a reason.
+    """
+
+    def __init__(self, journal: Journal, store_id: str, clock: Clock, begin_life: Callable[[str], None]) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._begin_life = begin_life
+        self.shadow = Shadow(journal.database)
+        self._salvage = Salvage(journal, self.shadow, store_id)
+        self._lock = threading.Lock()
+
+    def look_around(self) -> None:
+        """At each open: whether this is the machine and the journal it was. If not, a new life begins before the next
+        sale is recorded (contract, section 5)."""
+        self._journal.look_at_the_end()
+        self._notice_another_machine()
+        mark = self.shadow.mark()
+        behind = self.shadow.behind()
+        life = self._journal.life()
+        if behind is not None and mark is not None and life is not None and mark.journal_id == life.journal_id:
+            self._begin_life(behind)
+
+    def _notice_another_machine(self) -> None:
+        machine = machine_identity()
+        known = self._journal.fact(_MACHINE)
+        if machine is None or machine == known:
+            return
+        if known is not None:
+            self._begin_life("this journal was on another machine before: it was cloned or moved")
+        self._journal.keep_fact(_MACHINE, machine)
+
+    def replace_damaged_journal(self, error: StoreBroken) -> bool:
+        """Move the damaged journal aside and go on with a fresh one; whether that could be done.
+
+        What can be read of it comes back with the next sync, behind the selling.
+
+        Args:
+            error: how the damage showed.
+        """
+        database = self._journal.database
+        with self._lock:
+            try:
+                if not moved_aside(database, self._clock):
+                    return True  # another program has done it meanwhile
+                if self._journal.life() is None:
+                    self._begin_life(f"the journal before this one was damaged ({error.message})")
+                return True
+            except (OSError, StoreBroken):
+                _log.exception("the damaged journal can't be replaced")
+                return False
+
+    def bring_back(self) -> list[str]:
+        """Bring back what damaged journals and the shadow hold, as far as it was not yet; what happened, in sentences.
+
+        Raises:
+            StoreBroken: the journal can't be written.
+        """
+        if not damaged_files(self._journal.database.path) and self.shadow.behind() is None:
+            return []
+        told = self._salvage.run(self._clock.now_ms())
+        for words in told:
+            _log.warning("%s", words)
+        return told
+
+
+def moved_aside(database: Database, clock: Clock) -> bool:
+    """Move a damaged database aside and open a fresh one; False when another program has done so already.
+
+    Raises:
+        OSError: the file can't be moved.
+        StoreBroken: a fresh one can't be opened.
+    """
+    with recovery_lock(database.path, database.file_mode):
+        if database.was_replaced():
+            database.reopen()
+            return False
+        database.close()
+        _tell(database.path, set_aside(database.path, clock.now_ms()))
+    database.reopen()
+    return True
+
+
+def open_sound(path: Path, open_it: Callable[[], T], clock: Clock, mode: int) -> T:
+    """Open a database; one that can't be opened for damage is moved aside first.
+
+    Args:
+        path: its file.
+        open_it: opens it.
+        clock: the clock.
+        mode: file mode of the lock.
+
+    Raises:
+        StoreBroken: it can't be opened for another reason.
+    """
+    try:
+        return open_it()
+    except StoreBroken as error:
+        if not error.is_damaged:
+            raise
+    with recovery_lock(path, mode):
+        try:
+            return open_it()  # another program was quicker
+        except StoreBroken as error:
+            if not error.is_damaged:
+                raise
+        _tell(path, set_aside(path, clock.now_ms()))
+        return open_it()
+
+
+def _tell(path: Path, aside: Path) -> None:
+    _log.error("%s is damaged; it is kept as %s, and a fresh one takes its place", path.name, aside.name)
