@@ -1,6 +1,8 @@
 # make demo   sets up, then plays a shop's day against the shipped head office
 # make test   sets up, then runs the tests
 # make check  lint, types, docs, the longer suites (minutes)
+# make evidence  runs the fault suites and prints what they count: trials, lost, doubled, stuck
+# make soak   the simulator for as long as you like: SIM_RUNS=100000 make soak
 # make bench  prints the speed table and writes it to bench/README.md
 #
 # Needs Python 3.11 or newer, make and the package registry; everything else goes into .venv.
@@ -15,7 +17,7 @@ READY := $(VENV)/.ready
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check evidence soak bench lock clean
 
 demo: $(READY)
 	$(BIN)/edge-agent demo
@@ -28,6 +30,13 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto
+
+evidence: $(READY)
+	$(BIN)/python scripts/evidence.py
+
+soak: export SIM_RUNS ?= 20000
+soak: $(READY)
+	$(BIN)/python -m pytest -n auto -s tests/sim
 
 bench: $(READY)
 	$(BIN)/python -m bench

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from edge_agent.head_office.client import HttpHeadOffice
     from edge_agent.portable import Exported, Imported
     from edge_agent.storage.backup import Backup
+    from edge_agent.sync.receipts import Compared
     from edge_agent.sync.report import CycleReport, Progress
 
 T = TypeVar("T")
@@ -151,6 +152,9 @@ class EdgeAgent:
             if not error.is_damaged or error.file == CATALOG_NAME:
                 raise
             if not self._recovery.replace_damaged_journal(error):
+                raise
+        except (TypeError, ValueError, LookupError) as error:  # what damage can put into a column
+            if not self._recovery.explains(error, self.settings.group_access):
                 raise
         return work()
 
@@ -548,6 +552,32 @@ class EdgeAgent:
         end_s = self._clock.monotonic_s() + KEEPING_S
         self._keep(lambda: self._clock.monotonic_s() < end_s)
         return report
+
+    def check_journal(self) -> None:
+        """Check the journal's file, whole: pages, fingerprints, numbers. A damaged one is replaced by a fresh one, and
+        what can be read of it comes back with the next sync.
+
+        Raises:
+            StoreBroken: there is no room for a copy to check, or the damaged journal can't be replaced.
+        """
+        self._recovery.check_journal(self.settings.group_access)
+
+    def verify(self, *, repair: bool = False, only: str | None = None) -> Compared | None:
+        """Compare what this device sold with head office's receipts, now.
+
+        Args:
+            repair: offer again what head office lacks; else only list it.
+            only: this entry alone, by its ``external_id``.
+
+        Returns:
+            What differs; None when this head office gives no receipts.
+
+        Raises:
+            EdgeAgentError: head office can't be asked, another process syncs, or the local store can't be used.
+
+        Contract: section 6.
+        """
+        return self._soundly(lambda: self._syncer.verify(repair=repair, only=only))
 
     def start(self) -> None:
         """Sync in a background thread: at once, after each recorded sale, and every ``poll_interval_s``.

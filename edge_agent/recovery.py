@@ -11,6 +11,7 @@ from typing import TypeVar
 from edge_agent.clock import Clock
 from edge_agent.errors import StoreBroken
 from edge_agent.machine import machine_identity
+from edge_agent.storage.backup import audit
 from edge_agent.storage.database import Database
 from edge_agent.storage.journal import Journal
 from edge_agent.storage.salvage import Salvage, damaged_files, recovery_lock, set_aside
@@ -79,6 +80,37 @@ class Recovery:
             except (OSError, StoreBroken):
                 _log.exception("the damaged journal can't be replaced")
                 return False
+
+    def check_journal(self, group_access: bool) -> None:
+        """Check the whole file on a copy; a damaged journal is replaced.
+
+        Raises:
+            StoreBroken: there is no room for the copy, or the damaged journal can't be replaced.
+        """
+        path = self._journal.database.path
+        try:
+            audit(path, group_access=group_access)
+        except StoreBroken as error:
+            if not error.is_damaged:
+                raise
+            try:
+                audit(path, group_access=group_access)  # twice: once may be the copy's disk
+            except StoreBroken as again:
+                if not again.is_damaged or not self.replace_damaged_journal(again):
+                    raise
+
+    def explains(self, error: Exception, group_access: bool) -> bool:
+        """Whether an unexpected error came from a damaged journal, which is then replaced."""
+        database = self._journal.database
+        openings = database.openings
+        try:
+            self.check_journal(group_access)
+        except StoreBroken:
+            return False
+        if database.openings == openings:
+            return False
+        _log.error("%s was damaged: %r", database.path.name, error)
+        return True
 
     def bring_back(self) -> list[str]:
         """Bring back what damaged journals and the shadow hold, as far as it was not yet; what happened, in sentences.

@@ -26,6 +26,7 @@ from edge_agent.storage.outbox import LANES, Outbox
 if TYPE_CHECKING:
     from edge_agent.head_office.client import HttpHeadOffice
     from edge_agent.loop import SyncLoop
+    from edge_agent.sync.receipts import Compared
     from edge_agent.sync.report import CycleReport, Progress
 
 LOCK_NAME = "sync.lock"  # held for a cycle
@@ -191,6 +192,39 @@ class Syncer:
             on_event=self._news.tell,
         ).run()
 
+    def verify(self, *, repair: bool, only: str | None) -> Compared | None:
+        """Compare the ledger with head office's receipts now; None when this head office gives none.
+
+        Args:
+            repair: offer again what head office lacks; else only list it.
+            only: this entry alone, by its id.
+
+        Raises:
+            EdgeAgentError: head office can't be asked, another process syncs, or the local store can't be used.
+        """
+        from edge_agent.head_office import wire
+        from edge_agent.sync.receipts import CompareReceipts
+
+        with self._file_lock(LOCK_NAME, LOCK_PATIENCE_S):
+            self._bring_back()
+            head_office = self._connect(None)
+            try:
+                head_office.version(None)
+                if wire.RECEIPTS not in head_office.capabilities:
+                    return None
+                return CompareReceipts(
+                    ho=head_office,
+                    ledger=self._ledger,
+                    clock=self._clock,
+                    begin_life=self._begin_life,
+                    epoch=head_office.epoch,
+                    on_event=self._news.tell,
+                    repair=repair,
+                    only=only,
+                ).run()
+            finally:
+                head_office.close()
+
     def _bring_back(self) -> None:
         """What a damaged or rewound journal still holds comes back before anything is sent."""
         for words in self._recovery.bring_back():
@@ -209,6 +243,10 @@ class Syncer:
                 self._bring_back()
             else:
                 raise
+        except (TypeError, ValueError, LookupError) as error:  # what damage can put into a column
+            if not self._recovery.explains(error, self._settings.group_access):
+                raise
+            self._bring_back()
         return cycle()
 
     def _tell_of_the_line(self, report: CycleReport, *, answered: bool) -> None:

@@ -18,6 +18,7 @@ from edge_agent.cli.outbox import outbox_app
 from edge_agent.cli.output import print_json, print_table
 from edge_agent.cli.selling import sale_app, usage_app
 from edge_agent.cli.syncing import run_sync, status, sync
+from edge_agent.cli.verifying import verify
 
 app = typer.Typer(
     name="edge-agent",
@@ -199,6 +200,7 @@ def demo(
 
 
 app.command()(sync)
+app.command()(verify)
 app.command()(status)
 app.command()(backup)
 app.command()(restore)

@@ -106,17 +106,47 @@ def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datet
 
 def as_unreachable(error: httpx.HTTPError) -> Unreachable:
     """The error a failed exchange stands for; a bad certificate is told apart from a line that is down."""
-    words = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in words or isinstance(error.__cause__, ssl.SSLError):
-        if "not yet valid" in words or "has expired" in words:
-            hint = "Check the date and time of this device; then head office's certificate."
-        else:
-            hint = "Check url in settings.toml; a private certificate goes into ca_file."
-        return Unreachable(f"head office's certificate is not accepted: {words[-150:]}", reason="tls", hint=hint)
     sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+    fault = None if sent else _tls_fault(error)
+    if fault is not None:
+        message, hint = _tls_words(fault)
+        return Unreachable(message, reason="tls", hint=hint, sent=False)
     if isinstance(error, httpx.TimeoutException):
         return Unreachable("head office did not answer in time", reason="timeout", sent=sent)
     return Unreachable("head office can't be reached", reason="network", sent=sent)
+
+
+def _tls_fault(error: BaseException | None) -> ssl.SSLError | None:
+    """What a handshake failed of; None when the line merely broke in its middle."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return None if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) else error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+_CLOCK = "Check the date and time of this device"
+_TRUST_HINT = "A private authority's file goes into ca_file. A network that wants a log-in answers like this too."
+_CERTIFICATE: dict[int, tuple[str, str]] = {  # by OpenSSL's X509_V_ERR numbers
+    9: ("is not valid yet: check the date and time of this device", f"{_CLOCK}."),
+    10: ("has expired: check the date and time of this device, then tell head office", f"{_CLOCK}; tell head office."),
+    **dict.fromkeys((18, 19, 20, 21), ("comes from an authority this device does not know", _TRUST_HINT)),
+    **dict.fromkeys((62, 64), ("is for another address: check url in settings.toml", "Check url in settings.toml.")),
+}
+
+
+def _tls_words(fault: ssl.SSLError) -> tuple[str, str]:
+    """What is said about a handshake that failed, and the hint."""
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        found = _CERTIFICATE.get(fault.verify_code)
+        if found is not None:
+            return f"head office's certificate {found[0]}", found[1]
+        return f"head office's certificate is not accepted: {fault.verify_message}", _TRUST_HINT
+    words = (fault.reason or "the handshake failed").lower().replace("_", " ")
+    return (
+        f"no safe connection to head office: {words}",
+        "Check url in settings.toml, and whether the network wants a log-in. Everything is kept meanwhile.",
+    )
 
 
 def broken(message: str) -> ContractBroken:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from edge_agent.storage.database import (
 from edge_agent.storage.engine import sqlite3
 
 FOLDER_NAME = "backups"
+AUDIT_FOLDER_NAME = "audit"
 PAGES_PER_STEP = 200  # some 0.8 MB
 ROOM_LEFT_BYTES = 32 * 1024 * 1024  # a backup never takes the last room: sales need it
 KEPT_BEFORE_MIGRATIONS = 2
@@ -92,6 +94,25 @@ def back_up(
     with _alone(journal, group_access):
         made = _copy(journal, folder, f"journal-{now:%Y%m%dT%H%M%SZ}", group_access, free_bytes)
         _rotate(folder, made, keep)
+        return made
+
+
+def audit(journal: Path, *, group_access: bool = False) -> Backup:
+    """Check a journal that is in use, whole: on a copy that is thrown away, so that nobody waits for it.
+
+    Args:
+        journal: ``journal.db``.
+        group_access: share the copy with its group.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        StoreBroken: it is damaged, or there is no room for the copy.
+    """
+    with _alone(journal, group_access):
+        made = _copy(journal, journal.parent / AUDIT_FOLDER_NAME, "journal-audit", group_access, _free_bytes)
+        shutil.rmtree(made.path.parent, ignore_errors=True)
         return made
 
 
@@ -241,6 +262,7 @@ def _copy_pages(source: sqlite3.Connection, fresh: Path) -> None:
                 break
             except _BeganAgain:
                 pages *= 2
+        os.truncate(fresh, 0)
     if mode == "wal":
         source.execute("COMMIT")
 

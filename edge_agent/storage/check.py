@@ -153,4 +153,6 @@ def _damaged(path: Path, words: str) -> StoreBroken:
     return StoreBroken(
         f"{path} is damaged: {words}",
         hint="Use another backup: edge-agent restore --list shows them. Keep this file, support may want it.",
+        is_damaged=True,
+        file=path.name,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge_agent.domain.backoff import delay_s
 from edge_agent.errors import EdgeAgentError
-from edge_agent.storage.database import Database, in_own_words
+from edge_agent.storage.database import Database, in_own_words, typed
 from edge_agent.storage.journal import Journal
 
 _STATE = "SELECT failures, next_attempt_ms, retry_after_ms, code, reason, since_ms, resume_ms FROM circuit"
@@ -45,7 +45,7 @@ class Circuit:
 
     def state(self) -> CircuitState:
         """The present state."""
-        return CircuitState(*self.database.connection.execute(_STATE).fetchone())
+        return typed(CircuitState, self.database.connection.execute(_STATE).fetchone() or (), self.database.path)
 
     def failed(self, error: EdgeAgentError, *, dice: float, now_ms: int) -> None:
         """Open the breaker, or keep it open: the next probe comes after a longer wait, with full jitter.

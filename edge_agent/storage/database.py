@@ -6,17 +6,22 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
+
+import msgspec
 
 from edge_agent.errors import StoreBroken
 from edge_agent.storage import migrate
 from edge_agent.storage.engine import engine_is_too_old, sqlite3, wal_is_safe
 
 BUSY_TIMEOUT_MS = 10_000
+# Damage can turn any text into bytes that are none; Python's SQLite then fails to decode a value, or its own message.
+FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError)
 WAL_BYTES_KEPT = 64 * 1024 * 1024  # a WAL that grew longer is cut back once it is empty
 PRIVATE_FILE = 0o600
 GROUP_FILE = 0o660
@@ -51,7 +56,14 @@ def broken(error: Exception, path: Path) -> StoreBroken:
             f"{path} can't be opened for writing",
             hint="Check that this user may write the folder, and that the disk is there.",
         )
-    if "malformed" in text or "not a database" in text or "corrupt" in text:
+    if (
+        isinstance(error, UnicodeDecodeError)
+        or "malformed" in text
+        or "not a database" in text
+        or "corrupt" in text
+        or "could not decode" in text
+        or "no such table" in text
+    ):
         return StoreBroken(
             f"{path.name} is damaged",
             hint="Keep the file. It is moved aside by itself; selling goes on with a fresh one.",
@@ -62,6 +74,25 @@ def broken(error: Exception, path: Path) -> StoreBroken:
 
 
 T = TypeVar("T", bound=type)
+R = TypeVar("R")
+
+
+def typed(kind: type[R], row: Sequence[Any], path: Path) -> R:
+    """A row as a value of its type: damage can put anything into any column, and must not look like a fault of ours.
+
+    Args:
+        kind: a dataclass with a field for each column.
+        row: the columns in the order of the fields.
+        path: the database's file.
+
+    Raises:
+        StoreBroken: ``is_damaged``: a column holds something of another type.
+    """
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    try:
+        return msgspec.convert(dict(zip(names, row, strict=False)), kind)
+    except msgspec.ValidationError as error:
+        raise broken(sqlite3.DatabaseError(f"malformed row: {error}"), path) from error
 
 
 def in_own_words(store: T) -> T:
@@ -77,7 +108,7 @@ def _translating(method: Callable[..., Any]) -> Callable[..., Any]:
     def translated(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return method(self, *args, **kwargs)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise broken(error, self.database.path) from error
 
     return translated
@@ -122,10 +153,12 @@ class Database:
                 f"SQLite {sqlite3.sqlite_version} is too old",
                 hint="Install the package pysqlite3, or a newer Python.",
             )
+        self.openings = 0
         self._begin()
 
     def _begin(self) -> None:
         path, mode = self.path, self.file_mode
+        self.openings += 1
         try:
             create_private(path, mode)
             if path.stat().st_size:
@@ -135,7 +168,7 @@ class Database:
                     self.mode = self._choose_mode()
             self._identity = self._file_identity()
             self.migrated = migrate.migrate(self.connection, path, self._schema, lock_mode=mode)
-        except (sqlite3.Error, OSError) as error:
+        except FAULTS as error:
             self.close()
             raise broken(error, path) from error
         except BaseException:
@@ -255,7 +288,7 @@ class Database:
                 raise
         except sqlite3.IntegrityError:
             raise
-        except (sqlite3.Error, OSError) as error:
+        except FAULTS as error:
             raise broken(error, self.path) from error
 
     def sync_commits(self, wanted: bool) -> None:

@@ -20,7 +20,7 @@ from edge_agent.domain.sale import SIGN, Checked
 from edge_agent.domain.usage import CheckedUsage
 from edge_agent.errors import InvalidSale, StoreBroken
 from edge_agent.storage.ballast import INCIDENT, Ballast, full
-from edge_agent.storage.database import Database, broken, in_own_words
+from edge_agent.storage.database import FAULTS, Database, broken, in_own_words, typed
 from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.incidents import raise_incident
 from edge_agent.storage.moves import ENTRIES_PER_JOURNAL, Moves
@@ -180,14 +180,14 @@ class Journal:
         row = self.database.connection.execute(
             "SELECT number, journal_id, device_id, last_seq FROM journals ORDER BY number DESC LIMIT 1"
         ).fetchone()
-        return None if row is None else JournalLife(*row)
+        return None if row is None else typed(JournalLife, row, self.database.path)
 
     def lives(self) -> list[JournalLife]:
         """Every life of this journal, oldest first."""
         rows = self.database.connection.execute(
             "SELECT number, journal_id, device_id, last_seq FROM journals ORDER BY number"
         )
-        return [JournalLife(*row) for row in rows]
+        return [typed(JournalLife, row, self.database.path) for row in rows]
 
     def fact(self, key: str) -> str | None:
         """Something the journal keeps about itself."""
@@ -272,7 +272,7 @@ class Journal:
                 raise
         except sqlite3.IntegrityError:
             return self._same_sale(sale)
-        except (sqlite3.Error, OSError) as error:
+        except FAULTS as error:
             translated = broken(error, database.path)
             translated.external_id = sale.external_id
             raise translated from error

@@ -13,7 +13,7 @@ from edge_agent.domain.canonical import fingerprint
 from edge_agent.domain.money import format_money
 from edge_agent.domain.outbox import Event, State, move
 from edge_agent.errors import EdgeAgentError, StoreBroken
-from edge_agent.storage.database import Database, in_own_words
+from edge_agent.storage.database import Database, in_own_words, typed
 from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.journal import Journal
 
@@ -171,10 +171,8 @@ class Outbox:
         size = 0
         cursor = self.database.connection.execute(query, values)
         for row in cursor:
-            entry = Entry(*row)
-            if (
-                not isinstance(entry.body, bytes) or fingerprint(entry.body) != entry.fingerprint
-            ):  # damaged bytes never go on the wire (G2)
+            entry = typed(Entry, row, self.database.path)
+            if fingerprint(entry.body) != entry.fingerprint:  # damaged bytes never go on the wire (G2)
                 raise StoreBroken(
                     f"{self.database.path.name} is damaged: the bytes of {entry.external_id} are not those recorded",
                     is_damaged=True,
@@ -244,7 +242,7 @@ class Outbox:
             "refusals, head, head_since_ms, head_cause FROM lanes WHERE name = ?",
             (name,),
         ).fetchone()
-        return LaneState(*row)
+        return typed(LaneState, row or (), self.database.path)
 
     def lane_failed(self, name: str, error: EdgeAgentError, *, dice: float, now_ms: int) -> None:
         """Pause a lane with backoff, and keep the reason. In the database: a restart does not forget it.
@@ -404,7 +402,7 @@ class Outbox:
             delivered=sales + usages - pending_sales - pending_usages - bad_sales - bad_usages,
             pending_sales=pending_sales,
             pending_usages=pending_usages,
-            oldest_pending_ms=min(oldest, default=None),
+            oldest_pending_ms=min((ms for ms in oldest if isinstance(ms, int)), default=None),
         )
 
     def remarked(self) -> int:

@@ -160,12 +160,11 @@ class Push:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]  # the earlier half comes off the stack first
                     continue
-                verdict = Verdict(
-                    part[0].entry,
-                    Event.REJECTED,
-                    code=refusal.ho_code or f"HTTP_{refusal.status}",
-                    reason=refusal.message,
-                )
+                if refusal.status == 413:  # of one sale alone that is no word about it: some proxy is too narrow
+                    verdict = self._again(part[0], "PAYLOAD_TOO_LARGE", refusal.message)
+                else:
+                    code = refusal.ho_code or f"HTTP_{refusal.status}"
+                    verdict = Verdict(part[0].entry, Event.REJECTED, code=code, reason=refusal.message)
                 self._settle(lane, {part[0].entry: part[0]}, [verdict])
 
     # ---- sales -----------------------------------------------------------------------------------------------

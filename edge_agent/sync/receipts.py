@@ -49,6 +49,7 @@ class CompareReceipts:
         epoch: head office's epoch, as far as it is known.
         on_event: told what happened, by name and details.
         repair: offer again what is missing; else only list it.
+        only: this entry alone, by its id.
     """
 
     ho: HeadOffice
@@ -58,6 +59,7 @@ class CompareReceipts:
     epoch: str | None
     on_event: Callable[[str, dict[str, str]], None]
     repair: bool = True
+    only: str | None = None
 
     def due(self) -> list[Life]:
         """The lives whose six hours are over, or that were last compared with another life of head office."""
@@ -105,6 +107,10 @@ class CompareReceipts:
             words = f"head office holds {answer.usages} of {len(uses)} promotion uses of this journal"
             difference = words if difference is None else f"{difference}; {words}"
             uses = [] if self._was_offered_for(life, difference) else uses
+        if self.only is not None:
+            lost, after_all, uses = (
+                [line for line in lines if line.external_id == self.only] for lines in (lost, after_all, uses)
+            )
         self._list(compared, lost, after_all, uses, difference)
         if self.repair:
             self._repair(life, answer, lost, after_all, uses, difference, compared)
@@ -163,6 +169,8 @@ class CompareReceipts:
         again = self.ledger.offer_again("usages", uses, Event.LOST_BY_HEAD_OFFICE, now)
         compared.sales += sales + self.ledger.offer_again("sales", after_all, Event.COUNTED_AFTER_ALL, now)
         compared.uses += again
+        if self.only is not None:
+            return  # the rest is still to be compared
         first_lost = min((line.device_seq or 0 for line in lost), default=answer.contiguous_seq + 1)
         gone = sum(not line.has_body for line in (*lost, *uses))
         self.ledger.checked(
