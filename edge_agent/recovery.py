@@ -137,7 +137,7 @@ def moved_aside(database: Database, clock: Clock) -> bool:
         if database.was_replaced():
             database.reopen()
             return False
-        database.close()
+        database.let_go()
         _tell(database.path, set_aside(database.path, clock.now_ms()))
     database.reopen()
     return True

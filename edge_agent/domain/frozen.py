@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from edge_agent.domain import canonical
 from edge_agent.domain.ids import require_uuid
 from edge_agent.domain.money import NO_CURRENCY, currency_exponent, parse_money
-from edge_agent.domain.sale import SIGN
+from edge_agent.domain.sale import SIGN, moves_of
 from edge_agent.errors import InvalidSale
 
 SEQ_MAX = 2**40 - 1
@@ -56,10 +57,13 @@ def read_sale(body: bytes) -> FrozenSale:
     try:
         currency = str(fields["currency"])
         exponent = currency_exponent(currency, of_store=NO_CURRENCY if currency == NO_CURRENCY else None)
-        if fields["kind"] not in SIGN or type(fields["device_seq"]) is not int:
-            raise _damaged("kind or device_seq")
-        if not 0 < fields["device_seq"] <= SEQ_MAX:
+        if not isinstance(fields["kind"], str) or fields["kind"] not in SIGN:
+            raise _damaged("kind")
+        if type(fields["device_seq"]) is not int or not 0 < fields["device_seq"] <= SEQ_MAX:
             raise _damaged("device_seq")
+        dt.date.fromisoformat(_text(fields, "business_date"))
+        moves_of(body, fields["kind"])
+        refers_to = fields["refers_to"]
         return FrozenSale(
             body=body,
             fingerprint=canonical.fingerprint(body),
@@ -69,7 +73,7 @@ def read_sale(body: bytes) -> FrozenSale:
             device_seq=fields["device_seq"],
             store_id=require_uuid(fields["store_id"], "store_id"),
             kind=fields["kind"],
-            refers_to=fields["refers_to"],
+            refers_to=None if refers_to is None else require_uuid(refers_to, "refers_to"),
             business_date=_text(fields, "business_date"),
             currency=currency,
             exponent=exponent,
@@ -77,6 +81,8 @@ def read_sale(body: bytes) -> FrozenSale:
         )
     except KeyError as error:
         raise _damaged(str(error.args[0])) from None
+    except (TypeError, ValueError, AttributeError):
+        raise _damaged("the bytes") from None
 
 
 def read_usage(body: bytes) -> FrozenUsage:

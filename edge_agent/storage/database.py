@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -25,6 +26,9 @@ FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError)
 WAL_BYTES_KEPT = 64 * 1024 * 1024  # a WAL that grew longer is cut back once it is empty
 PRIVATE_FILE = 0o600
 GROUP_FILE = 0o660
+_DISK_IS_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows knows no quota
+_REWRITE_BYTES = 1024 * 1024
+_REWRITE_TRIES = 3
 
 
 def create_private(path: Path, mode: int = PRIVATE_FILE) -> None:
@@ -41,7 +45,7 @@ def create_private(path: Path, mode: int = PRIVATE_FILE) -> None:
 def broken(error: Exception, path: Path) -> StoreBroken:
     """Translate an SQLite or file error at the wall, by what to do about it."""
     text = str(error).lower()
-    if "full" in text:
+    if "full" in text or (isinstance(error, OSError) and error.errno in _DISK_IS_FULL):
         return StoreBroken(
             f"the disk is full: {path.name} can't be written",
             hint="Free some space on this device now. Nothing already recorded is lost.",
@@ -70,7 +74,19 @@ def broken(error: Exception, path: Path) -> StoreBroken:
             is_damaged=True,
             file=path.name,
         )
-    return StoreBroken(f"{path.name} can't be used: {error}", hint="Check the disk, then restart this device.")
+    said = error.strerror if isinstance(error, OSError) else error
+    return StoreBroken(f"{path.name} can't be used: {said}", hint="Check the disk, then restart this device.")
+
+
+def _write_again(path: Path) -> None:
+    """Write a file's bytes over themselves, and sync them."""
+    with path.open("r+b", buffering=0) as file:
+        at = 0
+        while data := file.read(_REWRITE_BYTES):
+            file.seek(at)
+            at += file.write(data)
+            file.seek(at)
+        os.fsync(file.fileno())
 
 
 T = TypeVar("T", bound=type)
@@ -162,6 +178,7 @@ class Database:
         try:
             create_private(path, mode)
             if path.stat().st_size:
+                self._write_leftover_wal_again()
                 self.mode = self._choose_mode()
             else:  # programs that open a new file at once: SQLite waits for nobody when the mode is set
                 with migrate.lock(path, mode):
@@ -198,9 +215,51 @@ class Database:
             return True
 
     def reopen(self) -> None:
-        """Open what is at the path now. Other threads' connections close; what they were at fails, and is repeated."""
-        self.close()
+        """Open what is at the path now, for every thread from its next use on."""
+        self.let_go()
+        with self._lock:
+            # Other threads may be in the middle of something: their connections are closed when they have ended.
+            self._local = threading.local()
         self._begin()
+
+    def let_go(self) -> None:
+        """Close this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            return
+        with self._lock:
+            self._connections = [pair for pair in self._connections if pair[1] is not connection]
+        connection.close()
+        self._local.connection = None
+
+    def _write_leftover_wal_again(self) -> None:
+        """Have a WAL that a crash left behind on disk for sure, before SQLite builds on it (G1).
+
+        After a sync that failed, the system may take for written what it still shows us and never writes. SQLite would
+        take such commits out of the WAL and append to them; a power cut then ends the WAL before what was appended.
+        """
+        wal = self.path.with_name(self.path.name + "-wal")
+        if not wal.exists() or wal.stat().st_size == 0:
+            return
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=0)
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error) or "busy" in str(error):
+                    return  # another program has it open: its WAL is no leftover
+                raise
+            for tries_left in reversed(range(_REWRITE_TRIES)):
+                try:
+                    _write_again(wal)
+                    break
+                except OSError:
+                    if not tries_left:
+                        raise
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
 
     def _choose_mode(self) -> str:
         """WAL on a safe engine; TRUNCATE elsewhere. The mode belongs to the file and is never turned back silently."""
@@ -290,11 +349,6 @@ class Database:
             raise
         except FAULTS as error:
             raise broken(error, self.path) from error
-
-    def sync_commits(self, wanted: bool) -> None:
-        """Whether this thread's next commits are synced each, or with the next one that is. WAL alone allows it."""
-        if self.mode == "wal":
-            self.connection.execute(f"PRAGMA synchronous = {self._synchronous if wanted else 'NORMAL'}")
 
     def checkpoint(self) -> None:
         """Move the WAL's pages into the file now, without waiting for anyone; a no-op in TRUNCATE mode."""

@@ -76,7 +76,7 @@ class Ledger:
         self._note = journal.note
 
     def lives(self) -> list[Life]:
-        """Every life that has sales here, those recorded here first."""
+        """Every life that has sales or uses here, those recorded here first."""
         rows = self.database.connection.execute(
             "SELECT number, journal_id, device_id, last_seq, confirmed_seq, checked_ms, checked_epoch, created_ms, "
             "difference FROM journals ORDER BY number < 0, abs(number)"
@@ -92,13 +92,17 @@ class Ledger:
                     *(journal_id, known.device_id, numbers, known.last_seq, known.is_present, known.confirmed_seq),
                     *(known.checked_ms, known.checked_epoch, known.created_ms, known.difference),
                 )
-            elif last_seq:
+            elif last_seq or self._has_uses(number):
                 own_seq = last_seq if number > 0 else 0
                 lives[journal_id] = Life(
                     *(journal_id, device_id, (number,), own_seq, number == newest, confirmed),
                     *(checked, epoch, created, difference),
                 )
         return list(lives.values())
+
+    def _has_uses(self, number: int) -> bool:
+        query = "SELECT EXISTS (SELECT 1 FROM usages WHERE journal_number = ?)"
+        return bool(self.database.connection.execute(query, (number,)).fetchone()[0])
 
     def delivered(self, life: Life) -> Delivered:
         """What head office should hold of a life, by its own word."""

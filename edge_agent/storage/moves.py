@@ -72,20 +72,21 @@ class Moves:
             beyond: ranges of numbers, both ends included, that are contained as well.
 
         Returns:
-            For each product the sum over the named journal's other sales, over the pending ones of earlier lives, and
+            For each product the sum over the named journal's other sales, over the pending ones of other lives, and
             over quarantined ones wherever they stand.
         """
-        first = (-1 if life_number is None else life_number) * ENTRIES_PER_JOURNAL
-        lower_lives = 2**62 if life_number is None else first
-        bounds = [first + contiguous, first + ENTRIES_PER_JOURNAL]
+        first = (life_number or 0) * ENTRIES_PER_JOURNAL
+        end = first if life_number is None else first + ENTRIES_PER_JOURNAL  # no life: an empty range
+        bounds = [first + contiguous, end]
         for low, high in beyond:
             bounds += [first + int(low), first + int(high)]
         connection = self._database.connection
         connection.execute("BEGIN")  # one moment's view of the table and of what stands behind it
         try:
-            sums = {one: self._indexed(one, bounds, lower_lives) for one in product_ids}
+            sums = {one: self._indexed(one, bounds, first, end) for one in product_ids}
             for entry, kind, state, body in connection.execute(_NEXT_BODIES, (self._indexed_up_to(), -1)):
-                if state == "quarantined" or _is_outside(entry, bounds) or (entry < lower_lives and state == "pending"):
+                waits = state == "pending" and not first < entry < end
+                if state == "quarantined" or waits or _is_outside(entry, bounds):
                     for product, milli in _moves(body, kind):
                         if product in sums:
                             sums[product] += milli
@@ -93,14 +94,14 @@ class Moves:
             connection.execute("COMMIT")
         return sums
 
-    def _indexed(self, product_id: str, bounds: Sequence[int], lower_lives: int) -> int:
+    def _indexed(self, product_id: str, bounds: Sequence[int], first: int, end: int) -> int:
         outside = "m.entry > ? AND m.entry < ?" + " AND m.entry NOT BETWEEN ? AND ?" * (len(bounds) // 2 - 1)
         query = (
             f"SELECT sum(m.quantity_milli) FROM stock_moves m WHERE m.product_id = ? AND ({outside} "
             "OR m.entry IN (SELECT entry FROM sales WHERE state = 'quarantined') "
-            "OR (m.entry < ? AND m.entry IN (SELECT entry FROM sales WHERE state = 'pending')))"
+            "OR (m.entry NOT BETWEEN ? AND ? AND m.entry IN (SELECT entry FROM sales WHERE state = 'pending')))"
         )
-        row = self._database.connection.execute(query, (product_id, *bounds, lower_lives)).fetchone()
+        row = self._database.connection.execute(query, (product_id, *bounds, first + 1, end - 1)).fetchone()
         return row[0] or 0
 
 

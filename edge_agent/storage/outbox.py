@@ -192,17 +192,8 @@ class Outbox:
             IllegalMove: an event a pending entry can't have.
             StoreBroken: the journal can't be written; head office will say ``duplicate`` next time.
         """
-        try:
-            self._settle_parts(lane, verdicts, now_ms)
-        finally:
-            self.database.sync_commits(True)
-
-    def _settle_parts(self, lane: Lane, verdicts: Sequence[Verdict], now_ms: int) -> None:
-        parts = range(0, len(verdicts), SETTLED_PER_TRANSACTION)
-        for start in parts:
-            # One sync settles a batch: the last transaction's makes those before it durable, for they lie before it in
-            # the WAL. A crash in between costs nothing but a "duplicate" from head office (G4).
-            self.database.sync_commits(start == parts[-1])
+        # Each part is synced: frames that a failed sync may have dropped must never lie before those of a sale (G1).
+        for start in range(0, len(verdicts), SETTLED_PER_TRANSACTION):
             part = verdicts[start : start + SETTLED_PER_TRANSACTION]
             done = [v for v in part if move(State.PENDING, v.event) is State.DELIVERED]
             back = [v for v in part if v.event is Event.RETRY]

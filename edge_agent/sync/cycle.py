@@ -23,13 +23,14 @@ from edge_agent.storage.ledger import Ledger
 from edge_agent.storage.outbox import LANES, Outbox
 from edge_agent.sync.pull import Pull
 from edge_agent.sync.push import Push, concerns_everything
-from edge_agent.sync.receipts import CompareReceipts
+from edge_agent.sync.receipts import NOT_COMPARED, OVER_WHEN_EQUAL, CompareReceipts
 from edge_agent.sync.report import CycleReport, Progress, no_progress
 
 RETRY_AFTER_WAITED_S = 10.0
 LONG_OUTAGE_MS = 600_000  # after a longer one the devices of a chain come back one after another
 OFFERED_AGAIN_ROUNDS = 2
 COMPARED_LATELY_MS = 60_000
+HELD_ASKED_AGAIN_MS = 600_000
 LANE_NAMES = ("pull", *LANES)
 CLOCK_DRIFT_MS = 2_000  # smaller differences are the second's rounding of HTTP dates
 
@@ -221,6 +222,8 @@ class Cycle:
         )
         lives = self.ledger.lives() if self._compare_all else comparing.due()
         if not lives:
+            if self._compare_all:  # this device has sold nothing yet: nothing can be missing
+                self.ledger.over(*OVER_WHEN_EQUAL)
             return 0
         self._at = "receipts"
         try:
@@ -229,7 +232,9 @@ class Cycle:
             if isinstance(error, StoreBroken) or concerns_everything(error):
                 raise
             self.report.failed("receipts", error)
+            self.ledger.tell(NOT_COMPARED, error.message, self.clock.now_ms())
             return 0
+        self.ledger.over(NOT_COMPARED)
         self._compare_all = False
         self.report.offered_again += offered
         return offered
@@ -341,10 +346,15 @@ class Cycle:
         if version is not None and self._label(version) != self._facts.get("version"):
             return True
         if pull.profile == "native":
-            return False
+            # A sweep that is held waits for head office's digest, which perhaps could not be had then.
+            return any(s.held_rows and self._is_older(s.synced_ms, HELD_ASKED_AGAIN_MS) for s in states)
         # A baseline version covers promotions alone: pull on schedule whatever it says (section 3).
-        age_ms = self.clock.now_ms() - min((s.synced_ms or 0) for s in states)
-        return self.asked or not 0 <= age_ms < self.pull_interval_s() * 1000
+        oldest = min((s.synced_ms or 0) for s in states)
+        return self.asked or self._is_older(oldest, int(self.pull_interval_s() * 1000))
+
+    def _is_older(self, moment_ms: int | None, span_ms: int) -> bool:
+        """Whether a moment lies further back than a span, or in the future, as after a clock that was set back."""
+        return not 0 <= self.clock.now_ms() - (moment_ms or 0) < span_ms
 
     def pull_interval_s(self) -> float:
         """How often to pull although nothing seems to have changed: settings first, then head office's word."""

@@ -132,6 +132,7 @@ class Pull:
             done += count
             left = (page.total_available or count) - count
             self.progress(dataset, done, done + max(left, 0))
+        pulled.held = self.store.state(dataset).held_rows or 0
         if pulled.held and wire.DIGEST in self.ho.capabilities and self._head_office_agrees(dataset):
             pulled.deletes += self.store.accept_sweep(dataset)
             pulled.held = 0

@@ -194,6 +194,8 @@ class Push:
             ho_id = None if result.id is None else str(result.id)
             return Verdict(entry.entry, _ACCEPTED[result.status], ho_id=ho_id, warnings=warnings)
         if result.status == "rejected":
+            if result.fingerprint not in (None, entry.fingerprint):  # no word about this very entry (G3)
+                return self._again(entry, "FINGERPRINT_MISMATCH", "head office refused other bytes than these")
             return Verdict(
                 entry.entry,
                 Event.REJECTED,

@@ -16,7 +16,8 @@ from edge_agent.sync.report import Drift
 
 FINISHED_LIFE_INTERVAL_MS = 7 * 24 * 3600 * 1000
 LISTED_MAX = 1_000
-_OVER_WHEN_EQUAL = ("head office lost entries", "head office was restored", "head office's version went back")
+OVER_WHEN_EQUAL = ("head office lost entries", "head office was restored", "head office's version went back")
+NOT_COMPARED = "receipts can't be compared"
 _OFFER = "It is offered again with the next sync."
 _GONE = "Its bytes were removed after delivery; tell head office to keep backups younger than retention_days."
 
@@ -185,7 +186,7 @@ class CompareReceipts:
             self.ledger.tell("head office lost entries", detail, now)
             self.on_event("head office lost entries", {"sales": str(sales), "uses": str(again)})
         if not (sales or again or difference):
-            self.ledger.over(*_OVER_WHEN_EQUAL)
+            self.ledger.over(*OVER_WHEN_EQUAL)
         if gone:
             self.ledger.tell("can't be offered again", f"{gone} entries that head office lost. {_GONE}", now)
 

@@ -3,7 +3,7 @@
  * It watches the files of one folder (POWER_FOLDER) whose names begin with "journal.db". Each operation that changes
  * them is written with its data to POWER_LOG, in order; "synced" is only noted there, so that a rebuilt disk may
  * lose what a real one could. fault() breaks operations: the program under test calls it, or POWER_FAULT does
- * ("w 3 28 1 0": see there). The -shm file is never durable: it is not logged, but may find the disk full.
+ * ("w 3 28 2 0"). The -shm file is never durable: it is not logged, but may find the disk full.
  * Left out, because SQLite and the agent do not use them on these files: dup, writev, sendfile, writes by mmap.
  */
 #define _GNU_SOURCE
@@ -34,8 +34,10 @@ static long hits;
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-/* Break writes ('w', truncations too) or syncs ('s'): the nth from now, once, or lasting until fault(0, ...) or until
- * space is made by deleting or emptying the file "ballast". partly: half of the data is written before it fails. */
+enum lasting { ONCE, UNTIL_SPACE_IS_MADE, UNTIL_MENDED };
+
+/* Break writes ('w', truncations too) or syncs ('s'), the nth from now: once, or from then on until the next fault()
+ * (UNTIL_SPACE_IS_MADE: also until the file "ballast" is deleted). partly: half of the data is still written. */
 void fault(char op, long nth, int error, int lasting, int partly)
 {
     pthread_mutex_lock(&lock);
@@ -224,7 +226,7 @@ int rename(const char *old, const char *new)
 {
     pthread_mutex_lock(&lock);
     int result = REAL(rename)(old, new), error = errno;
-    if (result == 0 && (kind_of(old) == LOGGED || kind_of(new) == LOGGED)) {
+    if (result == 0 && is_inside(old) && is_inside(new) && (kind_of(old) == LOGGED || kind_of(new) == LOGGED)) {
         char names[8192];
         int size = snprintf(names, sizeof names, "%s%c%s", name_of(old), '\n', name_of(new));
         note('r', 0, 0, names, (size_t)size, NULL, 0);
@@ -240,7 +242,8 @@ int unlink(const char *path)
     int result = REAL(unlink)(path), error = errno;
     if (result == 0 && kind_of(path) == LOGGED)
         note('u', 0, 0, name_of(path), strlen(name_of(path)), NULL, 0);
-    if (result == 0 && is_inside(path) && strcmp(name_of(path), "ballast") == 0 && broken.error == ENOSPC)
+    if (result == 0 && is_inside(path) && strcmp(name_of(path), "ballast") == 0 && broken.error == ENOSPC &&
+        broken.lasting == UNTIL_SPACE_IS_MADE)
         broken.op = 0; /* the space it took is free now */
     pthread_mutex_unlock(&lock);
     errno = error;

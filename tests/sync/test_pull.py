@@ -496,3 +496,21 @@ def test_a_word_is_found_however_its_accent_is_written(till: Any) -> None:
     till.agent.sync()
     for text in ("Cr\u00e9me", "Cre\u0301me", "creme"):
         assert till.agent.catalog.search(text).total == 1, text
+
+
+def test_a_held_sweep_is_taken_when_the_digest_can_be_had_later(till: Any, clock: Any) -> None:
+    """A digest that could not be asked for just then is asked for again, with nobody at the keyboard (G10)."""
+    world = till.office.world
+    world.set_settings(sync_strategy="current_only")
+    for promotion in world.live_ids("promotions"):
+        world.delete("promotions", promotion)
+    till.office.intercept = lambda method, path: (500, {}, {"error": "oops"}) if "digest" in path else None
+    till.poll()
+    assert not till.catalogue_agrees("promotions")
+    assert till.agent.status()["datasets"]["promotions"]["held_sweep"]
+    till.office.intercept = None
+    for _ in range(3):
+        clock.advance(hours=1)
+        till.poll()
+    assert till.catalogue_agrees("promotions")
+    assert till.agent.status()["datasets"]["promotions"]["held_sweep"] is None

@@ -216,3 +216,33 @@ def test_receipts_that_can_not_be_had_stop_nothing(till: Any, clock: Any) -> Non
     report = till.poll()
     assert [error.step for error in report.errors] == ["receipts"]
     assert till.books_agree()
+
+
+def test_uses_without_any_sale_are_compared_too(till: Any, clock: Any) -> None:
+    """A journal that holds uses and no sale is compared as well: nothing of it is lost with head office's backup."""
+    backup = till.office.world.snapshot()
+    till.agent.record_usage(till.deal, "1.00", bill_id="1")
+    till.poll()
+    till.office.world.restore(backup)
+    settle(till, clock)
+    assert uses_agree(till)
+
+
+def test_a_restore_seen_by_a_device_that_sold_nothing(till: Any, clock: Any) -> None:
+    """It is told, and over as soon as it is clear that nothing can be missing."""
+    till.office.world.restore(till.office.world.snapshot())
+    till.poll()
+    settle(till, clock, rounds=2)
+    [incident] = till.agent.status()["incidents"]
+    assert (incident["kind"], incident["open"]) == ("head office was restored", False)
+
+
+def test_receipts_that_can_not_be_had_are_told(till: Any, clock: Any) -> None:
+    """A receipts route that answers nonsense for ever is no silence (G11)."""
+    till.sell()
+    till.office.intercept = lambda method, path: (301, {"Location": "/x/"}, "") if "receipts" in path else None
+    settle(till, clock, rounds=3)
+    assert [one["kind"] for one in till.agent.status()["incidents"] if one["open"]] == ["receipts can't be compared"]
+    till.office.intercept = None
+    settle(till, clock, rounds=3)
+    assert [one["kind"] for one in till.agent.status()["incidents"] if one["open"]] == []
