@@ -22,6 +22,7 @@ from edge_agent.domain.sale import Draft, Item, Number, Payment, Place, check, t
 from edge_agent.domain.usage import UsageDraft, check_usage
 from edge_agent.errors import InvalidSale, StoreBroken
 from edge_agent.news import Event, News
+from edge_agent.nightly import Nightly
 from edge_agent.recorded import RecordedUsage, Sale, Usage, as_sale
 from edge_agent.recovery import Recovery, open_sound
 from edge_agent.settings import CREDENTIALS_NAME, Settings, find_home, load_settings
@@ -108,6 +109,7 @@ class EdgeAgent:
         )
         self._checkpointer = Checkpointer(self._journal.database, self._tidy)
         self._news = News()
+        self._nightly = Nightly(home, settings, self._journal, self._recovery, self._clock, self._local_now)
         self._syncer = Syncer(
             home,
             settings,
@@ -118,6 +120,7 @@ class EdgeAgent:
             self._begin_life,
             self._news,
             self._recovery,
+            self._nightly.run_if_due,
         )
         self.catalog = Catalog(self._store, self._journal, self.now, self._calendar)
         self._facts: dict[str, str] = {}
@@ -207,6 +210,9 @@ class EdgeAgent:
         facts, settings = self._known(), self.settings
         name = facts.get("timezone") or settings.timezone
         return zone(name) if name else None, clock_time(facts.get("day_start") or settings.day_start)
+
+    def _local_now(self) -> dt.datetime:
+        return self.now().astimezone(self._calendar()[0])
 
     def business_date(self) -> dt.date:
         """The store's business date now: it begins at ``day_start`` in the store's time zone."""
@@ -494,15 +500,7 @@ class EdgeAgent:
         Raises:
             StoreBroken: no room, no access, or the copy is not whole. Nothing half-made stays.
         """
-        from edge_agent.storage.backup import back_up, backup_folder
-
-        return back_up(
-            self.home / JOURNAL_NAME,
-            Path(folder) if folder else backup_folder(self.home, self.settings.backup_folder),
-            self.settings.backup_keep,
-            now=self._clock.now(),
-            group_access=self.settings.group_access,
-        )
+        return self._nightly.back_up(None if folder is None else Path(folder))
 
     def _tidy(self, go_on: Callable[[], bool]) -> None:
         """What is left for idle moments."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from edge_agent.errors import AlreadyRunning, EdgeAgentError
+from edge_agent.errors import AlreadyRunning
 
+PAUSE_AFTER_FAULT_S = 30.0
 PUSH_DELAY_S = 0.2  # gathers the sales of one busy moment into one batch
 
 
@@ -23,7 +24,7 @@ class SyncLoop:
         self,
         cycle: Callable[[bool], None],
         next_due_s: Callable[[], float],
-        on_error: Callable[[EdgeAgentError], None],
+        on_error: Callable[[Exception], None],
     ) -> None:
         self._cycle = cycle
         self._next_due_s = next_due_s
@@ -54,6 +55,13 @@ class SyncLoop:
         self._thread.join(deadline_s)
         return not self._thread.is_alive()
 
+    def _pause_s(self) -> float:
+        try:
+            return self._next_due_s()
+        except Exception as error:  # noqa: BLE001 - a store that can't be read now may be readable in a while
+            self._on_error(error)
+            return PAUSE_AFTER_FAULT_S
+
     def _run(self) -> None:
         push_only = False
         while not self.stopping.is_set():
@@ -61,9 +69,9 @@ class SyncLoop:
                 self._cycle(push_only)
             except AlreadyRunning:
                 pass  # the other syncer does this device's work; ask again when the next cycle is due
-            except EdgeAgentError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next cycle may go well: never end in silence
                 self._on_error(error)
-            push_only = self._wake.wait(self._next_due_s())
+            push_only = self._wake.wait(self._pause_s())
             self._wake.clear()
             if push_only:
                 self.stopping.wait(PUSH_DELAY_S)

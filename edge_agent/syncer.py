@@ -50,6 +50,7 @@ class Syncer:
         begin_life: gives the journal a new identity, with a reason.
         news: who is told what happened.
         recovery: what to do when a database turns out damaged.
+        nightly: does the night's work when it is due.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Syncer:
         begin_life: Callable[[str], None],
         news: News,
         recovery: Recovery,
+        nightly: Callable[[], None],
     ) -> None:
         self._home = home
         self._settings = settings
@@ -76,6 +78,7 @@ class Syncer:
         self._begin_life = begin_life
         self._news = news
         self._recovery = recovery
+        self._nightly = nightly
         self._loop: SyncLoop | None = None
         self._next_full_s = 0.0
         self._online: bool | None = None
@@ -158,6 +161,8 @@ class Syncer:
             self._journal.keep_place(self._store.all_meta())
         self._tell_of_the_line(report, answered=head_office.answered)
         self._journal.database.checkpoint()
+        if not push_only:
+            self._nightly()
         return report
 
     def _cycle(
@@ -260,7 +265,7 @@ class Syncer:
         """Remember when a cycle last succeeded, without a write to any database: an unchanged cycle writes none."""
         path = self._home / CONTACT_NAME
         moment = self._clock.now_ms() / 1000
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, OverflowError):  # 32-bit systems end in 2038
             path.touch(mode=GROUP_FILE if self._settings.group_access else PRIVATE_FILE)
             os.utime(path, (moment, moment))
 
@@ -344,6 +349,11 @@ class Syncer:
             due += [(until - now) / 1000 for until in waits if until is not None]
         return min(max(min(due), LOOP_PAUSE_MIN_S), float(self._settings.poll_interval_s))
 
-    def _loop_failed(self, error: EdgeAgentError) -> None:
-        _log.error("this device can't sync: %s (%s)", error.message, error.hint)
-        self._news.tell("sync failed", {"code": error.code, "message": error.message})
+    def _loop_failed(self, error: Exception) -> None:
+        if isinstance(error, EdgeAgentError):
+            code, message = error.code, error.message
+            _log.error("this device can't sync: %s (%s)", message, error.hint)
+        else:  # a fault of ours must not end syncing in silence (G11)
+            code, message = "ERROR", repr(error)
+            _log.error("this device can't sync: %s", message, exc_info=error)
+        self._news.tell("sync failed", {"code": code, "message": message})

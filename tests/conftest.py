@@ -215,6 +215,7 @@ def settings_for(office: HeadOffice | None, **more: Any) -> Settings:
         "store_id": office.store_id if office else next(iter(tiny.stores))["id"],
         "brand_id": office.brand_id if office else next(iter(tiny.brands))["id"],
         "device_id": "pos-02",
+        "ballast_mib": 0,
         **more,
     }
     return make_settings(values)

@@ -28,13 +28,14 @@ FLOORS: dict[str, set[str]] = {
     "news": set(),
     "recorded": {"storage"},
     "machine": set(),
+    "nightly": {"errors", "clock", "recovery", "settings", "storage"},
     "recovery": {"errors", "clock", "machine", "storage"},
     "key": {"domain", "errors"},
     "portable": {"domain", "errors", "key", "storage"},
     "syncer": {"domain", "errors", "settings", "clock", "storage", "head_office", "sync", "loop", "news", "recovery"},
     "agent": {
         *("domain", "errors", "settings", "clock", "storage", "head_office", "sync"),
-        *("catalog", "status", "recorded", "news", "syncer", "recovery", "key", "portable"),
+        *("catalog", "status", "recorded", "news", "syncer", "recovery", "nightly", "key", "portable"),
     },
     "restore": {"clock", "errors", "settings", "storage", "syncer"},
     "cli": {

@@ -7,6 +7,8 @@ import random
 import subprocess
 import sys
 import threading
+from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -112,7 +114,26 @@ def catalogue(agent: EdgeAgent) -> dict[str, Any]:
     return {product.id: product.fields for product in agent.catalog.search("", limit=10**6).products}
 
 
-def test_a_syncing_process_killed_twenty_times_ends_exact(tmp_path: Path) -> None:
+def doubled_at(office: HeadOffice) -> int:
+    """How many ids and places in the sequence head office counts more than once."""
+    taken = [sale for sale in office.world.sales() if sale["state"] == "accepted"]
+    ids = Counter(sale["external_id"] for sale in taken)
+    places = Counter((sale["journal_id"], sale["device_seq"]) for sale in taken)
+    return sum(count > 1 for count in (*ids.values(), *places.values()))
+
+
+def missing_at(office: HeadOffice, wanted: set[str]) -> int:
+    """How many of these sales head office has not taken."""
+    return len(wanted - {sale["external_id"] for sale in office.world.sales() if sale["state"] == "accepted"})
+
+
+def waiting_in(agent: EdgeAgent) -> int:
+    """How many entries are not delivered."""
+    status = agent.status()
+    return int(status["pending"]) + int(status["quarantined"])
+
+
+def test_a_syncing_process_killed_twenty_times_ends_exact(tmp_path: Path, evidence: Callable[..., None]) -> None:
     """Killed in the middle of both directions, twenty times: nothing lost, nothing doubled, the catalogue equal."""
     seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6)))
     print(f"KILL_SEED={seed}")
@@ -149,14 +170,16 @@ def test_a_syncing_process_killed_twenty_times_ends_exact(tmp_path: Path) -> Non
         print("killed at:", ", ".join(killer.places))
         with EdgeAgent.open(home) as agent:
             report = agent.sync()
+            lost, doubled, stuck = missing_at(office, set(recorded)), doubled_at(office), waiting_in(agent)
+            evidence("kill -9 while pushing", len(killer.places), lost=lost, doubled=doubled, stuck=stuck)
+            assert (lost, doubled, stuck) == (0, 0, 0)
             assert not report.errors
-            assert agent.status()["pending"] == 0
             assert {sale["external_id"] for sale in world.sales() if sale["state"] == "accepted"} == set(recorded)
             assert Decimal(world.ledger_total()) == sum(recorded.values())
             assert catalogue(agent) == {row["id"]: row for row in world.rows("products")}
 
 
-def test_every_sale_that_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+def test_every_sale_that_was_acknowledged_survives_a_kill(tmp_path: Path, evidence: Callable[..., None]) -> None:
     """What record_sale returned is in the journal after a kill; numbers have no gap (G1, G2)."""
     home = tmp_path / "home"
     with HeadOffice() as office:
@@ -165,6 +188,7 @@ def test_every_sale_that_was_acknowledged_survives_a_kill(tmp_path: Path) -> Non
             agent.sync()
             cola = agent.catalog.by_sku("COLA-330")
             assert cola is not None
+        told: set[str] = set()
         for round_number in range(8):
             child = start(RECORD, str(home), cola.id)
             assert child.stdout is not None
@@ -172,6 +196,7 @@ def test_every_sale_that_was_acknowledged_survives_a_kill(tmp_path: Path) -> Non
             child.kill()
             acknowledged = [line.split() for line in (*lines, *reap(child).splitlines(keepends=True))]
             whole = [words for words in acknowledged if len(words) == 2 and is_uuid(words[0])]
+            told |= {external_id for external_id, _ in whole}
             with EdgeAgent.open(home) as agent:
                 for external_id, device_seq in whole:
                     sale = agent.sale(external_id)
@@ -181,12 +206,15 @@ def test_every_sale_that_was_acknowledged_survives_a_kill(tmp_path: Path) -> Non
             agent.sync()
             last_seq = agent.status()["journal"]["device_seq"]
             entries = agent.outbox(state="delivered", limit=10**6)
+            lost, doubled, stuck = missing_at(office, told), doubled_at(office), waiting_in(agent)
+            evidence("kill -9 while recording", 8, lost=lost, doubled=doubled, stuck=stuck)
+            assert (lost, doubled, stuck) == (0, 0, 0)
             assert [entry.device_seq for entry in entries] == list(range(1, last_seq + 1))
             assert office.world.sale_count() == last_seq
 
 
 @pytest.mark.parametrize("tills", [3])
-def test_several_processes_record_and_sync_at_once(tmp_path: Path, tills: int) -> None:
+def test_several_processes_record_and_sync_at_once(tmp_path: Path, evidence: Callable[..., None], tills: int) -> None:
     """Two POS programs and a syncer on one home: no "locked", no lost sale, no gap."""
     home = tmp_path / "home"
     with HeadOffice() as office:
@@ -212,6 +240,9 @@ def test_several_processes_record_and_sync_at_once(tmp_path: Path, tills: int) -
             assert not agent.sync().errors
             last_seq = agent.status()["journal"]["device_seq"]
             delivered = agent.outbox(state="delivered", limit=10**6)
+            lost, doubled, stuck = missing_at(office, set(acknowledged)), doubled_at(office), waiting_in(agent)
+        evidence("several processes at once", 40, lost=lost, doubled=doubled, stuck=stuck)
+        assert (lost, doubled, stuck) == (0, 0, 0)
         assert {entry.external_id for entry in delivered} >= set(acknowledged)
         assert [entry.device_seq for entry in delivered] == list(range(1, last_seq + 1))
         assert office.world.sale_count() == last_seq

@@ -211,3 +211,25 @@ def test_closing_leaves_nothing_behind(till: Any) -> None:
     with EdgeAgent.open(till.agent.home) as agent:
         assert agent.sale(sale.external_id) is not None
         assert agent.record_sale([Item(COLA, "1", "2.00")]).device_seq == sale.device_seq + 1
+
+
+def test_a_fault_of_ours_does_not_end_the_loop(till: Any, wait_until: Make, monkeypatch: Any) -> None:
+    """Whatever goes wrong inside a cycle is told, and the next cycle runs: syncing never ends in silence (G11)."""
+    from edge_agent.sync.cycle import Cycle
+
+    heard: list[str] = []
+    till.agent.subscribe(lambda event: heard.append(event.name))
+    run, failing = Cycle.run, [True]
+
+    def once(cycle: Any) -> Any:
+        if failing:
+            failing.clear()
+            raise AttributeError("a mistake")
+        return run(cycle)
+
+    monkeypatch.setattr(Cycle, "run", once)
+    till.agent.start()
+    wait_until(lambda: "sync failed" in heard)
+    till.sell()
+    wait_until(lambda: till.office.world.sale_count() == 1)
+    assert till.agent.stop()

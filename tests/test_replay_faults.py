@@ -1,4 +1,4 @@
-"""A real grocer's baskets under a random plan of faults: head office's books end equal to the data, to the cent (G10)."""
+"""A real grocer's baskets under a random plan of faults: head office's books equal the data, to the cent (G10)."""
 
 from __future__ import annotations
 

@@ -198,13 +198,15 @@ class Database:
         stat = os.stat(self.path)  # noqa: PTH116 - on a sale's path: a third of the time of Path.stat
         return stat.st_dev, stat.st_ino
 
-    def follow(self) -> None:
-        """Open the file anew when another program has put a fresh one in its place, as after damage or a restore.
-
-        Raises:
-            StoreBroken: the new one can't be opened.
-        """
-        if self.was_replaced():
+    def begin(self) -> sqlite3.Connection:
+        """Begin a write transaction in the file that is at the path now: another program may have put a fresh one in
+        its place, after damage or by a restore, while this one waited for the lock."""
+        while True:
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
+            if not self.was_replaced():
+                return connection
+            connection.execute("ROLLBACK")
             self.reopen()
 
     def was_replaced(self) -> bool:
@@ -334,10 +336,8 @@ class Database:
             StoreBroken: the file can't be written. Nothing of the transaction is kept, unless the very commit failed:
                 then it may be (an error is no proof of "not stored").
         """
-        self.follow()
-        connection = self.connection
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            connection = self.begin()
             try:
                 yield connection
                 connection.execute("COMMIT")

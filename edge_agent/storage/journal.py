@@ -189,6 +189,11 @@ class Journal:
         )
         return [typed(JournalLife, row, self.database.path) for row in rows]
 
+    def is_empty(self) -> bool:
+        """Whether nothing was ever recorded."""
+        query = "SELECT NOT EXISTS (SELECT 1 FROM sales) AND NOT EXISTS (SELECT 1 FROM usages)"
+        return bool(self.database.connection.execute(query).fetchone()[0])
+
     def fact(self, key: str) -> str | None:
         """Something the journal keeps about itself."""
         row = self.database.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -237,11 +242,9 @@ class Journal:
 
     def _record_sale(self, sale: Checked, now_ms: int) -> RecordedSale:
         database = self.database
-        database.follow()
-        connection = database.connection
-        execute = connection.execute
         try:
-            execute("BEGIN IMMEDIATE")
+            connection = database.begin()
+            execute = connection.execute
             try:
                 number, device_seq, journal_id = execute(_DRAW_NUMBER).fetchone()
                 entry = number * ENTRIES_PER_JOURNAL + device_seq

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from edge_agent.domain.backoff import delay_s, is_waiting
 from edge_agent.domain.outbox import Event, State, move
+from edge_agent.errors import EdgeAgentError
 from edge_agent.storage.adopt import FORK
 from edge_agent.storage.database import Database, in_own_words
 from edge_agent.storage.incidents import close_incident, incidents, raise_incident
 from edge_agent.storage.journal import Journal
 from edge_agent.storage.moves import ENTRIES_PER_JOURNAL
 
+NOT_COMPARED = "receipts can't be compared"
+_PAUSE = "receipts_pause"
 MOVED_PER_TRANSACTION = 50  # a sale never waits longer than for so many rows
 
 
@@ -217,6 +221,39 @@ class Ledger:
                 ).rowcount
                 self._note(connection, f"{lane} offered again", f"{len(part)} entries", str(event), now_ms)
         return moved
+
+    def comparing_waits(self, now_ms: int) -> bool:
+        """Whether a comparison that failed is to be tried again later."""
+        return is_waiting(self._pause()[1], now_ms)
+
+    def comparing_failed(self, error: EdgeAgentError, *, dice: float, now_ms: int) -> None:
+        """Note why receipts could not be compared, and when to ask again: a restart does not forget it.
+
+        Args:
+            error: why; a ``Retry-After`` it carries is never undercut.
+            dice: a random number in [0, 1).
+            now_ms: milliseconds since 1970.
+        """
+        failures = self._pause()[0] + 1
+        wait_s = delay_s(failures, dice, retry_after_s=getattr(error, "retry_after_s", None))
+        with self.database.immediate() as connection:
+            pause = f"{failures} {now_ms + int(wait_s * 1000)}"
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_PAUSE, pause))
+            raise_incident(connection, NOT_COMPARED, error.message, now_ms)
+
+    def comparing_works(self) -> None:
+        """Clear the pause; writes only when there is one."""
+        if self._pause()[0]:
+            with self.database.immediate() as connection:
+                connection.execute("DELETE FROM meta WHERE key = ?", (_PAUSE,))
+                close_incident(connection, NOT_COMPARED)
+
+    def _pause(self) -> tuple[int, int | None]:
+        row = self.database.connection.execute("SELECT value FROM meta WHERE key = ?", (_PAUSE,)).fetchone()
+        if row is None:
+            return 0, None
+        failures, next_attempt_ms = str(row[0]).split()
+        return int(failures), int(next_attempt_ms)
 
     def tell(self, kind: str, detail: str, now_ms: int) -> None:
         """Note an incident that people should know of (G11)."""

@@ -23,7 +23,7 @@ from edge_agent.storage.ledger import Ledger
 from edge_agent.storage.outbox import LANES, Outbox
 from edge_agent.sync.pull import Pull
 from edge_agent.sync.push import Push, concerns_everything
-from edge_agent.sync.receipts import NOT_COMPARED, OVER_WHEN_EQUAL, CompareReceipts
+from edge_agent.sync.receipts import OVER_WHEN_EQUAL, CompareReceipts
 from edge_agent.sync.report import CycleReport, Progress, no_progress
 
 RETRY_AFTER_WAITED_S = 10.0
@@ -78,6 +78,7 @@ class Cycle:
     _pending_facts: dict[str, str | None] = field(default_factory=dict)
     _version: wire.Version | None = None
     _version_asked: bool = False
+    _receipts_failed: bool = False
     _compare_all: bool = False  # a sign that head office lost something: a new epoch, a lost cursor, a count that fell
 
     def run(self) -> CycleReport:
@@ -210,7 +211,9 @@ class Cycle:
 
     def _compare_receipts(self) -> int:
         """Compare the ledger with receipts where that is due; how many entries are offered again."""
-        if wire.RECEIPTS not in self.ho.capabilities:
+        if wire.RECEIPTS not in self.ho.capabilities or self._receipts_failed:
+            return 0
+        if not self.asked and self.ledger.comparing_waits(self.clock.now_ms()):
             return 0
         comparing = CompareReceipts(
             ho=self.ho,
@@ -232,9 +235,10 @@ class Cycle:
             if isinstance(error, StoreBroken) or concerns_everything(error):
                 raise
             self.report.failed("receipts", error)
-            self.ledger.tell(NOT_COMPARED, error.message, self.clock.now_ms())
+            self.ledger.comparing_failed(error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
+            self._receipts_failed = True
             return 0
-        self.ledger.over(NOT_COMPARED)
+        self.ledger.comparing_works()
         self._compare_all = False
         self.report.offered_again += offered
         return offered

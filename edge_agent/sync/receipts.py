@@ -17,7 +17,6 @@ from edge_agent.sync.report import Drift
 FINISHED_LIFE_INTERVAL_MS = 7 * 24 * 3600 * 1000
 LISTED_MAX = 1_000
 OVER_WHEN_EQUAL = ("head office lost entries", "head office was restored", "head office's version went back")
-NOT_COMPARED = "receipts can't be compared"
 _OFFER = "It is offered again with the next sync."
 _GONE = "Its bytes were removed after delivery; tell head office to keep backups younger than retention_days."
 

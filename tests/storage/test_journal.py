@@ -206,10 +206,7 @@ def _by_hand(agent: EdgeAgent, products: list[str], seen: dict[str, Any], lives:
     for body, state in journal_rows(agent, "SELECT body, state FROM sales JOIN sale_bodies USING (entry)"):
         sale = json.loads(body)
         life, seq = order.index(sale["journal_id"]), sale["device_seq"]
-        if life == known:
-            counts = not (seq <= seen["contiguous_seq"] or low <= seq <= high)
-        else:
-            counts = state == "pending"
+        counts = not (seq <= seen["contiguous_seq"] or low <= seq <= high) if life == known else state == "pending"
         if counts or state == "quarantined":
             sign = 1 if sale["kind"] == "sale" else -1
             for line in sale["items"]:

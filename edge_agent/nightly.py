@@ -1,0 +1,86 @@
+"""Once a night, by whatever program syncs: a checked backup of the journal, which is its audit as well (G1, G11)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_agent.clock import Clock
+from edge_agent.errors import StoreBroken
+from edge_agent.recovery import Recovery
+from edge_agent.settings import Settings
+from edge_agent.storage.backup import Backup, back_up, backup_folder
+from edge_agent.storage.incidents import close_incident, incidents, raise_incident
+from edge_agent.storage.journal import Journal
+
+NIGHT_BEGINS_H = 2
+INCIDENT = "no backup"
+OVER = (INCIDENT, "no backup before an update")
+_LAST = "backed_up"
+
+
+class Nightly:
+    """The night's work for a home.
+
+    Args:
+        home: the device's home.
+        settings: where backups go, and how many stay.
+        journal: the journal.
+        recovery: what to do when it turns out damaged.
+        clock: the clock.
+        local_now: the present moment in the store's time zone, by head office's clock.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        settings: Settings,
+        journal: Journal,
+        recovery: Recovery,
+        clock: Clock,
+        local_now: Callable[[], dt.datetime],
+    ) -> None:
+        self._home = home
+        self._settings = settings
+        self._journal = journal
+        self._recovery = recovery
+        self._clock = clock
+        self._local_now = local_now
+
+    def run_if_due(self) -> None:
+        """Do the night's work when the night of this date has not had it. Never raises for what can wait."""
+        night = (self._local_now() - dt.timedelta(hours=NIGHT_BEGINS_H)).date().isoformat()
+        if self._journal.fact(_LAST) == night or self._journal.is_empty():
+            return
+        self._journal.keep_fact(_LAST, night)  # first: what fails is tried again tomorrow, not every minute
+        try:
+            self.back_up()
+        except StoreBroken as error:
+            if error.is_damaged:
+                self._recovery.check_journal(self._settings.group_access)
+            else:
+                with self._journal.database.immediate() as connection:
+                    raise_incident(connection, INCIDENT, error.message, self._clock.now_ms())
+            return
+        if any(incident.kind in OVER for incident in incidents(self._journal.database.connection)):
+            with self._journal.database.immediate() as connection:
+                for kind in OVER:
+                    close_incident(connection, kind)
+
+    def back_up(self, folder: Path | None = None) -> Backup:
+        """Copy the journal while everything goes on, check the copy, and let this device's oldest backups go.
+
+        Args:
+            folder: where to; None for the setting ``backup_folder``.
+
+        Raises:
+            StoreBroken: no room, no access, or the copy is not whole. Nothing half-made stays.
+        """
+        return back_up(
+            self._journal.database.path,
+            folder or backup_folder(self._home, self._settings.backup_folder),
+            self._settings.backup_keep,
+            now=self._clock.now(),
+            group_access=self._settings.group_access,
+        )
