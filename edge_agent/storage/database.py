@@ -93,6 +93,11 @@ T = TypeVar("T", bound=type)
 R = TypeVar("R")
 
 
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 def typed(kind: type[R], row: Sequence[Any], path: Path) -> R:
     """A row as a value of its type: damage can put anything into any column, and must not look like a fault of ours.
 
@@ -104,9 +109,8 @@ def typed(kind: type[R], row: Sequence[Any], path: Path) -> R:
     Raises:
         StoreBroken: ``is_damaged``: a column holds something of another type.
     """
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     try:
-        return msgspec.convert(dict(zip(names, row, strict=False)), kind)
+        return msgspec.convert(dict(zip(_names(kind), row, strict=False)), kind)  # type: ignore[arg-type]
     except msgspec.ValidationError as error:
         raise broken(sqlite3.DatabaseError(f"malformed row: {error}"), path) from error
 

@@ -68,6 +68,7 @@ class Shadow:
         self.database = database
         self.path = path or database.path.with_name(NAME)
         self._mode = database.file_mode
+        self._compact_from_bytes: int | None = None
 
     def mark(self) -> Mark | None:
         """How far the journal had come when the shadow was last written; None when it says nothing."""
@@ -159,18 +160,15 @@ class Shadow:
             os.fsync(file.fileno())
 
     def _is_worth_compacting(self) -> bool:
-        """Whether most of a large file is about entries that head office has meanwhile."""
-        try:
-            size = self.path.stat().st_size
-        except OSError:
-            return False
+        """Whether a large file is about entries that head office has meanwhile: surely when nothing waits any more,
+        probably when it has doubled."""
+        size = self.path.stat().st_size if self.path.exists() else 0
         if size < COMPACT_FROM_BYTES:
             return False
-        waiting = self.database.connection.execute(
-            "SELECT coalesce(sum(length(b.body)), 0) FROM sales s JOIN sale_bodies b ON b.entry = s.entry "
-            "WHERE s.state = 'pending'"
-        ).fetchone()[0]
-        return size > 2 * int(waiting)
+        if self._compact_from_bytes is None:
+            self._compact_from_bytes = 2 * size
+        waits = "SELECT EXISTS (SELECT 1 FROM sales WHERE state = 'pending')"
+        return size >= self._compact_from_bytes or not self.database.connection.execute(waits).fetchone()[0]
 
     def compact(self) -> None:
         """Write the shadow anew with what still waits, in one step."""
@@ -186,6 +184,7 @@ class Shadow:
                     file.writelines(line + b"\n" for line in lines)
             file.write(_encode(now) + b"\n")
         durable.put_in_place(fresh, self.path)
+        self._compact_from_bytes = max(COMPACT_FROM_BYTES, 2 * self.path.stat().st_size)
 
 
 def _line(raw: bytes) -> Mark | _Copy | None:

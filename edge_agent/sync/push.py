@@ -289,12 +289,14 @@ class Push:
 
     def _watch_for_storm(self, lane: Lane, verdicts: Iterable[Verdict], now: int) -> None:
         refusals: list[str | None] = []
+        any_accepted = False
         for verdict in verdicts:  # those behind the last accepted one: only they are a row
             if verdict.event in (Event.CREATED, Event.DUPLICATE):
-                refusals = []
-                self.outbox.count_refusals(lane, None, 0)
+                refusals, any_accepted = [], True
             elif verdict.event is Event.REJECTED:
                 refusals.append(verdict.code)
+        if any_accepted:
+            self.outbox.count_refusals(lane, None, 0)
         if not refusals:
             return
         state = self.outbox.lane(lane)
