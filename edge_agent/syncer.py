@@ -156,7 +156,11 @@ class Syncer:
                     self._kept = head_office
                 else:  # a fault may lie in the connection or in what we sign in with: begin anew
                     head_office.close()
-            if not push_only and not any(not error.step.startswith("push") for error in report.errors):
+            if (
+                report.in_touch
+                and not push_only
+                and not any(not error.step.startswith("push") for error in report.errors)
+            ):
                 self._touch_contact()
             self._journal.keep_place(self._store.all_meta())
         self._tell_of_the_line(report, answered=head_office.answered)

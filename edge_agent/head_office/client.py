@@ -18,7 +18,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import ContractBroken, InvalidSettings, NotSignedIn, Refused, Unreachable
 from edge_agent.head_office import answers, wire
 from edge_agent.head_office.auth import SecretFiles
-from edge_agent.head_office.body import read_body
+from edge_agent.head_office.body import bound, read_body
 from edge_agent.settings import Settings
 
 SYNC = "/api/v1/sync/"
@@ -150,8 +150,10 @@ class HttpHeadOffice:
                     "X-Device-Id": settings.device_id,
                     "Accept-Encoding": "gzip",
                     "Accept": "application/json",
+                    "Cache-Control": "no-cache",  # a proxy's memory is no head office
                 },
             )
+            bound(self._client, settings.answer_deadline_s)
         return self._client
 
     def _exchange(

@@ -260,6 +260,7 @@ class Cycle:
         self._at = "version"
         version, etag = self.ho.version(None if self.full else self._facts.get("etag"))
         self._version_asked, self._version = True, version
+        self.report.in_touch = True
         if version is not None:
             self._facts_of(version)
             self._pending_facts["etag"] = etag
@@ -351,10 +352,14 @@ class Cycle:
             return True
         if pull.profile == "native":
             # A sweep that is held waits for head office's digest, which perhaps could not be had then.
-            return any(s.held_rows and self._is_older(s.synced_ms, HELD_ASKED_AGAIN_MS) for s in states)
-        # A baseline version covers promotions alone: pull on schedule whatever it says (section 3).
+            if any(s.held_rows and self._is_older(s.synced_ms, HELD_ASKED_AGAIN_MS) for s in states):
+                return True
+        elif self.asked:
+            return True
+        # A baseline version covers promotions alone, and a page may lag behind the version that was asked before it:
+        # pull on schedule whatever the version says (section 3, G10).
         oldest = min((s.synced_ms or 0) for s in states)
-        return self.asked or self._is_older(oldest, int(self.pull_interval_s() * 1000))
+        return self._is_older(oldest, int(self.pull_interval_s() * 1000))
 
     def _is_older(self, moment_ms: int | None, span_ms: int) -> bool:
         """Whether a moment lies further back than a span, or in the future, as after a clock that was set back."""

@@ -246,7 +246,8 @@ class Push:
             if entry is None:
                 raise Refused("head office refused a usage it does not name", status=422, ho_code="UNNAMED")
             errors[entry.entry] = error
-        if answer.created + answer.duplicates + len(named) < len(batch):
+        about_others = answer.total not in (None, len(batch), len(batch) - len(named))
+        if about_others or answer.created + answer.duplicates + len(named) < len(batch):
             raise ContractBroken(
                 "head office's answer does not account for every usage", hint="Tell head office. They are kept."
             )

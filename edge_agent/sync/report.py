@@ -66,6 +66,7 @@ class CycleReport:
     pushed_usages: Pushed = field(default_factory=Pushed)
     pulled: dict[str, Pulled] = field(default_factory=dict)
     unchanged: bool = False
+    in_touch: bool = False  # head office answered the version, which comes after everything that goes up
     offered_again: int = 0
     errors: list[StepError] = field(default_factory=list)
     causes: list[EdgeAgentError] = field(default_factory=list)
