@@ -185,7 +185,8 @@ class Cycle:
         for lane in LANES:
             self._at = f"push {lane}"
             try:
-                push.run(lane)
+                if push.run(lane):
+                    self.report.went_well_after_all(self._at)
             except StoreBroken:
                 raise
             except EdgeAgentError as error:

@@ -64,8 +64,8 @@ class Push:
     heard: dict[int, int] = field(default_factory=dict)  # contiguous_seq by the number of a life
     _conflicts: bool = False
 
-    def run(self, lane: Lane) -> None:
-        """Offer everything that is due in a lane.
+    def run(self, lane: Lane) -> bool:
+        """Offer everything that is due in a lane; False when the lane waits for its next attempt.
 
         Raises:
             EdgeAgentError: why the lane stopped. It is noted with the time of the next attempt, unless head office
@@ -74,7 +74,7 @@ class Push:
         state = self.outbox.lane(lane)
         now = self.clock.now_ms()
         if not self.asked and is_waiting(state.next_attempt_ms, now):
-            return
+            return False
         step = rung(state.head_since_ms, now)
         try:
             self._climb(step)
@@ -88,6 +88,7 @@ class Push:
             raise
         self.outbox.lane_works(lane)
         self._watch_progress(lane, None)
+        return True
 
     def _climb(self, step: Rung) -> None:
         """What the watchdog tries besides smaller batches, when the head of the lane has not moved for long."""

@@ -70,6 +70,7 @@ class CycleReport:
     offered_again: int = 0
     errors: list[StepError] = field(default_factory=list)
     causes: list[EdgeAgentError] = field(default_factory=list)
+    _steps: list[str] = field(default_factory=list)
 
     def failed(self, step: str, error: EdgeAgentError) -> None:
         """Note why a step did not finish; the same cause twice is one line."""
@@ -77,6 +78,14 @@ class CycleReport:
         if not any(other.message == line.message for other in self.errors):
             self.errors.append(line)
         self.causes.append(error)
+        self._steps.append(step)
+
+    def went_well_after_all(self, step: str) -> None:
+        """A step that had failed was done again in the same cycle, and finished."""
+        left = [(cause, name) for cause, name in zip(self.causes, self._steps, strict=True) if name != step]
+        self.causes = [cause for cause, _ in left]
+        self._steps = [name for _, name in left]
+        self.errors = [line for line in self.errors if line.step != step]
 
     @property
     def did_something(self) -> bool:
