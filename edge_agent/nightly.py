@@ -11,12 +11,13 @@ from edge_agent.errors import StoreBroken
 from edge_agent.recovery import Recovery
 from edge_agent.settings import Settings
 from edge_agent.storage.backup import Backup, back_up, backup_folder
-from edge_agent.storage.incidents import close_incident, incidents, raise_incident
+from edge_agent.storage.incidents import close_incident, close_old, incidents, raise_incident
 from edge_agent.storage.journal import Journal
 
 NIGHT_BEGINS_H = 2
 INCIDENT = "no backup"
 OVER = (INCIDENT, "no backup before an update")
+OPEN_AT_MOST_MS = 30 * 24 * 3600 * 1000
 _LAST = "backed_up"
 
 
@@ -54,6 +55,8 @@ class Nightly:
         if self._journal.fact(_LAST) == night or self._journal.is_empty():
             return
         self._journal.keep_fact(_LAST, night)  # first: what fails is tried again tomorrow, not every minute
+        with self._journal.database.immediate() as connection:
+            close_old(connection, self._clock.now_ms() - OPEN_AT_MOST_MS)
         try:
             self.back_up()
         except StoreBroken as error:

@@ -45,6 +45,7 @@ class Recovery:
         """At each open: whether this is the machine and the journal it was. If not, a new life begins before the next
         sale is recorded (contract, section 5)."""
         self._journal.look_at_the_end()
+        self._salvage.announce(self._clock.now_ms())
         self._notice_another_machine()
         mark = self.shadow.mark()
         behind = self.shadow.behind()
@@ -76,6 +77,7 @@ class Recovery:
                     return True  # another program has done it meanwhile
                 if self._journal.life() is None:
                     self._begin_life(f"the journal before this one was damaged ({error.message})")
+                self._salvage.announce(self._clock.now_ms())
                 return True
             except (OSError, StoreBroken):
                 _log.exception("the damaged journal can't be replaced")

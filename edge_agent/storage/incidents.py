@@ -58,3 +58,15 @@ def incidents(connection: sqlite3.Connection, *, only_open: bool = True) -> list
         Incident(kind, first_ms, last_ms, times, detail, bool(is_open))
         for kind, first_ms, last_ms, times, detail, is_open in rows
     ]
+
+
+def counted(sales: int, uses: int) -> str:
+    """How many sales and uses, in words: ``3 sales and 1 promotion use``."""
+    named = [(sales, "sale"), (uses, "promotion use")]
+    parts = [f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in named if count]
+    return " and ".join(parts) or "nothing"
+
+
+def close_old(connection: sqlite3.Connection, before_ms: int) -> None:
+    """Close what was last told of before a moment: people have had time to see it."""
+    connection.execute("UPDATE incidents SET is_open = 0 WHERE is_open AND last_ms < ?", (before_ms,))

@@ -13,7 +13,7 @@ from edge_agent.storage import durable
 from edge_agent.storage.adopt import Adopted, Adopting, Fate
 from edge_agent.storage.database import in_own_words
 from edge_agent.storage.engine import sqlite3
-from edge_agent.storage.incidents import raise_incident
+from edge_agent.storage.incidents import close_incident, counted, incidents, raise_incident
 from edge_agent.storage.journal import Journal
 from edge_agent.storage.replaced import TakenOver, take_over
 from edge_agent.storage.shadow import NAME as SHADOW_NAME
@@ -110,8 +110,10 @@ class Salvage:
 
     def _from_shadow(self, behind: str, now_ms: int) -> str:
         adopted = self._adopt(self._shadow.entries(), "the journal's shadow", now_ms)
-        words = f"{behind}; {_counted(adopted.sales, adopted.usages)} came back from its second copy"
-        self._tell(words, now_ms)
+        words = f"{behind}; {counted(adopted.sales, adopted.usages)} came back from its second copy"
+        with self.database.immediate() as connection:
+            raise_incident(connection, INCIDENT, words, now_ms)
+            close_incident(connection, INCIDENT)
         self._shadow.compact()  # from here on it speaks of the journal as it is
         return words
 
@@ -137,14 +139,25 @@ class Salvage:
         seen = self._signature(path)
         taken = self._read(path, now_ms)
         adopted = self._adopt(self._shadow_of(path).entries(), path.name, now_ms)
-        came = _counted(taken.sales + adopted.sales, taken.usages + adopted.usages)
+        came = counted(taken.sales + adopted.sales, taken.usages + adopted.usages)
         lost = f"; {taken.unreadable} places of it can't be read" if taken.unreadable else ""
         words = f"{came} came back from {path.name}{lost}"
         with self.database.immediate() as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_DONE + path.name, seen))
             raise_incident(connection, INCIDENT, words, now_ms)
+            if not taken.unreadable:
+                close_incident(connection, INCIDENT)
             self._journal.note(connection, INCIDENT, path.name, words, now_ms)
         return words
+
+    def announce(self, now_ms: int) -> None:
+        """Tell of damaged journals that were not read yet: until then their sales are missing in every figure (G11)."""
+        waiting = [path.name for path in damaged_files(self.database.path) if not self._is_done(path)]
+        if waiting and all(incident.kind != INCIDENT for incident in incidents(self.database.connection)):
+            names = ", ".join(waiting)
+            self._tell(
+                f"what can be read of {names} comes back with the next sync; until then it is not counted", now_ms
+            )
 
     def _read(self, path: Path, now_ms: int) -> TakenOver:
         """Read a copy: what SQLite does to a file when it opens it must not change the original."""
@@ -183,7 +196,3 @@ class Salvage:
     def _tell(self, words: str, now_ms: int) -> None:
         with self.database.immediate() as connection:
             raise_incident(connection, INCIDENT, words, now_ms)
-
-
-def _counted(sales: int, usages: int) -> str:
-    return f"{sales} sale{'' if sales == 1 else 's'} and {usages} promotion use{'' if usages == 1 else 's'}"

@@ -11,6 +11,7 @@ from edge_agent.domain.outbox import Event
 from edge_agent.domain.receipts import Held, is_due
 from edge_agent.head_office import wire
 from edge_agent.head_office.client import HeadOffice
+from edge_agent.storage.incidents import counted
 from edge_agent.storage.ledger import Delivered, Ledger, Life, Line
 from edge_agent.sync.report import Drift
 
@@ -181,7 +182,7 @@ class CompareReceipts:
             now_ms=now,
         )
         if sales or again:
-            detail = f"{sales} sales and {again} promotion uses were no longer there and are offered again"
+            detail = f"{counted(sales, again)} missing there; offered again"
             self.ledger.tell("head office lost entries", detail, now)
             self.on_event("head office lost entries", {"sales": str(sales), "uses": str(again)})
         if not (sales or again or difference):

@@ -106,6 +106,9 @@ def test_a_journal_that_can_not_be_opened(offline: Any, open_agent: Make, tmp_pa
     }[what]()
     agent = open_agent(home)
     offline.agent = agent
+    if what not in ("empty", "gone"):
+        [incident] = agent.status()["incidents"]
+        assert "comes back with the next sync" in incident["detail"], "never silent about what is not counted"
     later = offline.sell()
     assert later.state == "pending"
     offline.office.start()
@@ -117,6 +120,8 @@ def test_a_journal_that_can_not_be_opened(offline: Any, open_agent: Make, tmp_pa
     assert [use["external_id"] for use in offline.office.world.usages()] == [used.external_id]
     theirs = {sale["external_id"]: sale["journal_id"] for sale in offline.office.world.sales()}
     assert theirs[waiting[0]] != theirs[later.external_id]
+    still_open = any(incident["open"] for incident in agent.status()["incidents"])
+    assert still_open is (what not in ("empty", "gone")), "a file that could not be read at all stays on the screen"
     if what not in ("empty", "gone"):
         assert list(home.glob("journal.db.damaged-*")), "the damaged file is kept"
 
