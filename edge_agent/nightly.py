@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_agent.clock import Clock
 from edge_agent.errors import StoreBroken
 from edge_agent.recovery import Recovery
 from edge_agent.settings import Settings
-from edge_agent.storage.backup import Backup, back_up, backup_folder
 from edge_agent.storage.incidents import close_incident, close_old, incidents, raise_incident
 from edge_agent.storage.journal import Journal
+
+if TYPE_CHECKING:
+    from edge_agent.storage.backup import Backup
 
 NIGHT_BEGINS_H = 2
 INCIDENT = "no backup"
@@ -80,6 +83,8 @@ class Nightly:
         Raises:
             StoreBroken: no room, no access, or the copy is not whole. Nothing half-made stays.
         """
+        from edge_agent.storage.backup import back_up, backup_folder
+
         return back_up(
             self._journal.database.path,
             folder or backup_folder(self._home, self._settings.backup_folder),

@@ -6,16 +6,18 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edge_agent.clock import Clock
 from edge_agent.errors import StoreBroken
 from edge_agent.machine import machine_identity
-from edge_agent.storage.backup import audit
+from edge_agent.storage.aside import damaged_files, recovery_lock, set_aside
 from edge_agent.storage.database import Database
 from edge_agent.storage.journal import Journal
-from edge_agent.storage.salvage import Salvage, damaged_files, recovery_lock, set_aside
 from edge_agent.storage.shadow import Shadow
+
+if TYPE_CHECKING:
+    from edge_agent.storage.salvage import Salvage
 
 _MACHINE = "machine"
 _log = logging.getLogger("edge_agent")
@@ -38,20 +40,29 @@ class Recovery:
         self._clock = clock
         self._begin_life = begin_life
         self.shadow = Shadow(journal.database)
-        self._salvage = Salvage(journal, self.shadow, store_id)
+        self._store_id = store_id
         self._lock = threading.Lock()
 
     def look_around(self) -> None:
         """At each open: whether this is the machine and the journal it was. If not, a new life begins before the next
         sale is recorded (contract, section 5)."""
         self._journal.look_at_the_end()
-        self._salvage.announce(self._clock.now_ms())
+        self._announce()
         self._notice_another_machine()
         mark = self.shadow.mark()
         behind = self.shadow.behind()
         life = self._journal.life()
         if behind is not None and mark is not None and life is not None and mark.journal_id == life.journal_id:
             self._begin_life(behind)
+
+    def _salvage(self) -> Salvage:
+        from edge_agent.storage.salvage import Salvage  # loads what only damage needs
+
+        return Salvage(self._journal, self.shadow, self._store_id)
+
+    def _announce(self) -> None:
+        if damaged_files(self._journal.database.path):
+            self._salvage().announce(self._clock.now_ms())
 
     def _notice_another_machine(self) -> None:
         machine = machine_identity()
@@ -77,7 +88,7 @@ class Recovery:
                     return True  # another program has done it meanwhile
                 if self._journal.life() is None:
                     self._begin_life(f"the journal before this one was damaged ({error.message})")
-                self._salvage.announce(self._clock.now_ms())
+                self._announce()
                 return True
             except (OSError, StoreBroken):
                 _log.exception("the damaged journal can't be replaced")
@@ -89,6 +100,8 @@ class Recovery:
         Raises:
             StoreBroken: there is no room for the copy, or the damaged journal can't be replaced.
         """
+        from edge_agent.storage.backup import audit
+
         path = self._journal.database.path
         try:
             audit(path, group_access=group_access)
@@ -122,7 +135,7 @@ class Recovery:
         """
         if not damaged_files(self._journal.database.path) and self.shadow.behind() is None:
             return []
-        told = self._salvage.run(self._clock.now_ms())
+        told = self._salvage().run(self._clock.now_ms())
         for words in told:
             _log.warning("%s", words)
         return told

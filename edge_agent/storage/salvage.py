@@ -1,4 +1,4 @@
-"""A damaged file is moved aside durably and stays; what can be read of a damaged journal comes back behind it (G1)."""
+"""What can be read of a damaged journal, and of the shadow, comes back behind the selling (G1)."""
 
 from __future__ import annotations
 
@@ -6,70 +6,20 @@ import contextlib
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge_agent.domain.frozen import FrozenSale, FrozenUsage
-from edge_agent.storage import durable
 from edge_agent.storage.adopt import Adopted, Adopting, Fate
+from edge_agent.storage.aside import SHADOW_SUFFIX, damaged_files
 from edge_agent.storage.database import in_own_words
 from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.incidents import close_incident, counted, incidents, raise_incident
 from edge_agent.storage.journal import Journal
 from edge_agent.storage.replaced import TakenOver, take_over
-from edge_agent.storage.shadow import NAME as SHADOW_NAME
 from edge_agent.storage.shadow import Shadow
 
-if TYPE_CHECKING:
-    from filelock import FileLock
-
-DAMAGED = ".damaged-"
 INCIDENT = "journal damaged"
 _COPY_FOLDER = "salvage"
-_BESIDE = ("-wal", "-journal", "-shm")
-_SHADOW = f".{SHADOW_NAME}"
 _DONE = "salvaged "
-_LOCK_WAIT_S = 60
-
-
-def recovery_lock(path: Path, mode: int) -> FileLock:
-    """The lock under which a damaged file is replaced: one program does it, the others find a sound one."""
-    from filelock import FileLock
-
-    return FileLock(path.with_suffix(".recovery.lock"), timeout=_LOCK_WAIT_S, mode=mode)
-
-
-def set_aside(path: Path, now_ms: int) -> Path:
-    """Move a damaged database aside with what belongs to it. The caller holds :func:`recovery_lock`.
-
-    Args:
-        path: the file.
-        now_ms: milliseconds since 1970, for the name.
-
-    Returns:
-        Where it is now.
-
-    Raises:
-        OSError: it can't be moved; on Windows also while a program has it open.
-    """
-    aside = path.with_name(f"{path.name}{DAMAGED}{now_ms}")
-    while aside.exists():
-        now_ms += 1
-        aside = path.with_name(f"{path.name}{DAMAGED}{now_ms}")
-    path.replace(aside)
-    for beside in _BESIDE:
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + beside).replace(aside.with_name(aside.name + beside))
-    shadow = path.with_name(SHADOW_NAME)
-    if shadow.exists() and SHADOW_NAME.startswith(path.stem):
-        shadow.replace(aside.with_name(aside.name + _SHADOW))
-    durable.sync_folder(path.parent)
-    return aside
-
-
-def damaged_files(journal: Path) -> list[Path]:
-    """The damaged journals that were set aside, oldest first."""
-    found = journal.parent.glob(f"{journal.name}{DAMAGED}*")
-    return sorted(path for path in found if not path.name.endswith((*_BESIDE, _SHADOW)))
 
 
 @in_own_words
@@ -180,7 +130,7 @@ class Salvage:
 
     def _shadow_of(self, path: Path) -> Shadow:
         """The shadow that was moved aside with a journal; the present one when that is gone."""
-        beside = path.with_name(path.name + _SHADOW)
+        beside = path.with_name(path.name + SHADOW_SUFFIX)
         return Shadow(self.database, beside) if beside.exists() else self._shadow
 
     def _signature(self, path: Path) -> str:
