@@ -44,6 +44,7 @@ class Unreachable(EdgeAgentError):
             ``not_contract``, ``incomplete``, ``too_large``, ``route``, ``forbidden``.
         retry_after_s: seconds head office asked us to wait, if it did (contract, section 1).
         sent: whether the request may have reached head office, so that its outcome is unknown.
+        may_be_one: whether head office itself spoke, so that one entry of the request may be at fault.
     """
 
     code = "UNREACHABLE"
@@ -55,12 +56,14 @@ class Unreachable(EdgeAgentError):
         reason: str = "network",
         retry_after_s: float | None = None,
         sent: bool = True,
+        may_be_one: bool = False,
         hint: str = "Selling goes on. Everything is kept and goes up by itself when the line is back.",
     ) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.sent = sent
+        self.may_be_one = may_be_one
 
     @property
     def line_is_down(self) -> bool:

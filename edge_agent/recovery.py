@@ -19,7 +19,10 @@ from edge_agent.storage.shadow import Shadow
 if TYPE_CHECKING:
     from edge_agent.storage.salvage import Salvage
 
+DAY_MS = 24 * 3600 * 1000
+LIVES_A_DAY_MAX = 5
 _MACHINE = "machine"
+_FILE = "file"
 _log = logging.getLogger("edge_agent")
 
 T = TypeVar("T")
@@ -48,7 +51,7 @@ class Recovery:
         sale is recorded (contract, section 5)."""
         self._journal.look_at_the_end()
         self._announce()
-        self._notice_another_machine()
+        self._notice_a_copy()
         mark = self.shadow.mark()
         behind = self.shadow.behind()
         life = self._journal.life()
@@ -64,14 +67,27 @@ class Recovery:
         if damaged_files(self._journal.database.path):
             self._salvage().announce(self._clock.now_ms())
 
-    def _notice_another_machine(self) -> None:
-        machine = machine_identity()
-        known = self._journal.fact(_MACHINE)
-        if machine is None or machine == known:
-            return
-        if known is not None:
-            self._begin_life("this journal was on another machine before: it was cloned or moved")
-        self._journal.keep_fact(_MACHINE, machine)
+    def _notice_a_copy(self) -> None:
+        """Whether this is another machine, or the file is a copy of the one that was here: both go on with the same
+        numbers otherwise, and head office could not tell their sales apart."""
+        machine, file = machine_identity(), self._journal.database.file_number()
+        for key, now, reason in (
+            (_MACHINE, machine, "this journal was on another machine before: it was cloned or moved"),
+            (_FILE, file, "this journal's file is a copy: it was restored or cloned"),
+        ):
+            known = self._journal.fact(key)
+            if now is None or now == known:
+                continue
+            if known is not None and self._may_begin_life(reason):
+                self._begin_life(reason)
+            self._journal.keep_fact(key, now)
+
+    def _may_begin_life(self, reason: str) -> bool:
+        """A life without sales need not end; and where files have no lasting identity, not each start begins one."""
+        life = self._journal.life()
+        if life is None or life.last_seq == 0:
+            return False
+        return self._journal.lives_begun(reason, self._clock.now_ms() - DAY_MS) < LIVES_A_DAY_MAX
 
     def replace_damaged_journal(self, error: StoreBroken) -> bool:
         """Move the damaged journal aside and go on with a fresh one; whether that could be done.

@@ -86,6 +86,7 @@ def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datet
             f"head office is {'busy' if busy else 'out of order'} (HTTP {status}{': ' + words if words else ''})",
             reason="busy" if busy else "server",
             retry_after_s=retry_after_s(headers, now),
+            may_be_one=not busy,
         )
     if status == 410:
         return CursorLost(words or "head office no longer knows our place", status=status, ho_code="CURSOR_EXPIRED")
@@ -99,7 +100,12 @@ def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datet
     if code == "INVALID_CURSOR":
         return CursorLost(sentence, status=status, ho_code=code)
     if status == 404 and code in ("", "NOT_FOUND"):
-        return Unreachable("head office does not know this address (HTTP 404)", reason="route", hint=_WRONG_PLACE_HINT)
+        return Unreachable(
+            f"head office does not know this address (HTTP 404{': ' + words if words else ''})",
+            reason="route",
+            hint=_WRONG_PLACE_HINT,
+            may_be_one=said is not None,
+        )
     hint = _WRONG_PLACE_HINT if status in (403, 404) else ""
     return Refused(sentence, status=status, ho_code=code, hint=hint)
 

@@ -6,7 +6,7 @@ import gzip
 import logging
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -199,8 +199,10 @@ class HttpHeadOffice:
         def once() -> tuple[int, httpx.Headers, bytes]:
             signed = {**(headers or {}), "Authorization": self._authorization()}
             answer = self._exchange(method, path, params=params, content=content, headers=signed)
-            if answer[0] == 401:
-                self._renew()
+            for renew in (self._renew, self.sign_in):  # a token that was refreshed may be refused all the same
+                if answer[0] != 401 or self._settings.auth_scheme == "Token":
+                    break
+                renew()
                 signed["Authorization"] = self._authorization()
                 answer = self._exchange(method, path, params=params, content=content, headers=signed)
             if not (200 <= answer[0] < 300 or answer[0] in (304, 405)):
@@ -224,7 +226,7 @@ class HttpHeadOffice:
             if not secrets.password:
                 raise _not_signed_in("this device has no key for head office")
             return _header_value(f"Token {secrets.password}")
-        if not secrets.access:
+        if not _is_sendable(secrets.access or ""):
             self._renew()
         return _header_value(f"Bearer {self._secrets.secrets.access}")
 
@@ -272,7 +274,10 @@ class HttpHeadOffice:
             return None
         if not 200 <= answer[0] < 300:
             raise answers.as_error(*answer, self._clock.now())
-        return wire.decode(answer[2], wire.Tokens)
+        tokens = wire.decode(answer[2], wire.Tokens)
+        if not _is_sendable(tokens.access):
+            raise answers.broken("head office gives a token that can't be sent back")
+        return tokens
 
     # ---- downloads -------------------------------------------------------------------------------------------
 
@@ -376,20 +381,22 @@ class HttpHeadOffice:
 
     # ---- uploads ---------------------------------------------------------------------------------------------
 
-    def _post(self, path: str, content: bytes, kind: type[T], *, repeatable: bool) -> tuple[int, T]:
+    def _post(self, path: str, content: bytes, read: Callable[[bytes], T], *, repeatable: bool) -> tuple[int, T]:
         status, _, body = self._ask("POST", path, content=content, repeatable=repeatable)
         if status in (304, 405):
             raise Unreachable("head office does not take uploads at this address (HTTP 405)", reason="route")
-        return status, wire.decode(body, kind)
+        return status, read(body)
 
     def push_sales(self, bodies: Sequence[bytes]) -> wire.SalesAnswer:
         """Offer a batch of frozen sales (contract, section 5: sales, native)."""
         content = wire.sales_request(self._settings.device_id, self.clock_offset_ms or 0, bodies)
-        return self._post(SYNC + "sales/", content, wire.SalesAnswer, repeatable=True)[1]
+        return self._post(SYNC + "sales/", content, wire.sales_answer, repeatable=True)[1]
 
     def push_sale(self, body: bytes) -> wire.SingleSale:
         """Offer one sale to a baseline head office. Never repeated inside the call: it may not know duplicates."""
-        status, answer = self._post(self._settings.sales_path, body, wire.SingleSale, repeatable=False)
+        status, answer = self._post(
+            self._settings.sales_path, body, lambda said: wire.decode(said, wire.SingleSale), repeatable=False
+        )
         named = answer.external_id
         if named is None:
             about_it = status == _CREATED or answer.id is not None
@@ -407,11 +414,15 @@ class HttpHeadOffice:
 
     def push_usages(self, bodies: Sequence[bytes]) -> wire.UsagesAnswer:
         """Offer a batch of frozen usages (contract, section 5: usage logs)."""
-        return self._post(SYNC + "usage/", wire.usages_request(bodies), wire.UsagesAnswer, repeatable=True)[1]
+        return self._post(SYNC + "usage/", wire.usages_request(bodies), wire.usages_answer, repeatable=True)[1]
+
+
+def _is_sendable(token: str) -> bool:
+    return bool(token) and token.isascii() and token.isprintable()
 
 
 def _header_value(value: str) -> str:
-    if value.isascii() and value.isprintable():
+    if _is_sendable(value):
         return value
     raise _not_signed_in("this device's key or token holds characters that can't be sent")
 

@@ -6,6 +6,7 @@ The keys of rows stand in ``domain/catalog.py`` and ``domain/promotion.py``, tho
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -119,10 +120,10 @@ class SaleResult(msgspec.Struct, frozen=True):
     external_id: str
     status: str
     fingerprint: str | None = None
-    id: str | int | None = None
+    id: str | None = None
     code: str | None = None
     error: str | None = None
-    warnings: list[Any] | None = None
+    warnings: list[Any] = []
 
 
 class SalesAnswer(msgspec.Struct, frozen=True):
@@ -132,23 +133,100 @@ class SalesAnswer(msgspec.Struct, frozen=True):
     contiguous_seq: int | None = None
 
 
+class _Result(msgspec.Struct):
+    external_id: str
+    status: str
+    fingerprint: Any = None
+    id: Any = None
+    code: Any = None
+    error: Any = None
+    warnings: Any = None
+
+
+class _Results(msgspec.Struct):
+    results: list[msgspec.Raw]
+    contiguous_seq: Any = None
+
+
 class UsageError(msgspec.Struct, frozen=True):
     """Head office's refusal of one usage. A baseline head office names it by ``data`` alone."""
 
     index: int | None = None
     external_id: str | None = None
     data: Any = None
-    error: Any = None
+    error: str | None = None
     code: str | None = None
 
 
 class UsagesAnswer(msgspec.Struct, frozen=True):
-    """The answer to a batch of usages."""
+    """The answer to a batch of usages; None where it gives no number."""
 
-    created: int = 0
-    duplicates: int = 0
+    created: int | None = None
+    duplicates: int | None = None
     errors: list[UsageError] | None = None
     total: int | None = None
+
+
+class _UsageError(msgspec.Struct):
+    index: Any = None
+    external_id: Any = None
+    data: Any = None
+    error: Any = None
+    code: Any = None
+
+
+class _Usages(msgspec.Struct):
+    created: Any = None
+    duplicates: Any = None
+    errors: list[_UsageError] | None = None
+    total: Any = None
+
+
+def sales_answer(body: bytes) -> SalesAnswer:
+    """The answer to a batch of sales. Each result is read by itself: one that is malformed spoils no other (G7)."""
+    envelope = decode(body, _Results)
+    results = []
+    for raw in envelope.results:
+        with contextlib.suppress(msgspec.MsgspecError):
+            said = msgspec.json.decode(raw, type=_Result)
+            warnings = said.warnings if isinstance(said.warnings, list) else [said.warnings]
+            results.append(
+                SaleResult(
+                    said.external_id,
+                    said.status,
+                    fingerprint=_text(said.fingerprint),
+                    id=_text(said.id),
+                    code=_text(said.code),
+                    error=_text(said.error),
+                    warnings=[warning for warning in warnings if warning is not None],
+                )
+            )
+    return SalesAnswer(results, _whole(envelope.contiguous_seq))
+
+
+def usages_answer(body: bytes) -> UsagesAnswer:
+    """The answer to a batch of usages, in whatever types its numbers and words come."""
+    said = decode(body, _Usages)
+    errors = None
+    if said.errors is not None:
+        errors = [
+            UsageError(_whole(one.index), _text(one.external_id), one.data, _text(one.error), _text(one.code))
+            for one in said.errors
+        ]
+    return UsagesAnswer(_whole(said.created), _whole(said.duplicates), errors, _whole(said.total))
+
+
+def _text(value: Any) -> str | None:
+    """Words as text, whatever JSON they came as."""
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number from a number or its digits; None for anything else."""
+    try:
+        return msgspec.convert(value, int, strict=False)
+    except msgspec.ValidationError:
+        return None
 
 
 class SingleSale(msgspec.Struct, frozen=True):

@@ -202,6 +202,11 @@ class Database:
         stat = os.stat(self.path)  # noqa: PTH116 - on a sale's path: a third of the time of Path.stat
         return stat.st_dev, stat.st_ino
 
+    def file_number(self) -> str | None:
+        """The number the file system knows this file by; a copy has another one. None where it has none."""
+        number = self.path.stat().st_ino
+        return str(number) if number else None
+
     def begin(self) -> sqlite3.Connection:
         """Begin a write transaction in the file that is at the path now: another program may have put a fresh one in
         its place, after damage or by a restore, while this one waited for the lock."""

@@ -182,6 +182,13 @@ class Journal:
         ).fetchone()
         return None if row is None else typed(JournalLife, row, self.database.path)
 
+    def lives_begun(self, reason: str, since_ms: int) -> int:
+        """How many lives began for a reason since a moment, milliseconds since 1970."""
+        row = self.database.connection.execute(
+            "SELECT count(*) FROM journals WHERE number > 0 AND reason = ? AND created_ms >= ?", (reason, since_ms)
+        ).fetchone()
+        return int(row[0])
+
     def lives(self) -> list[JournalLife]:
         """Every life of this journal, oldest first."""
         rows = self.database.connection.execute(

@@ -16,6 +16,7 @@ from edge_agent.storage.moves import ENTRIES_PER_JOURNAL
 
 NOT_COMPARED = "receipts can't be compared"
 _PAUSE = "receipts_pause"
+_OFFERED = "offered_again "
 MOVED_PER_TRANSACTION = 50  # a sale never waits longer than for so many rows
 
 
@@ -221,6 +222,17 @@ class Ledger:
                 ).rowcount
                 self._note(connection, f"{lane} offered again", f"{len(part)} entries", str(event), now_ms)
         return moved
+
+    def offered_ms(self, life: Life) -> int | None:
+        """When entries of a life were last offered again."""
+        row = self.database.connection.execute("SELECT value FROM meta WHERE key = ?", (_OFFERED + life.journal_id,))
+        found = row.fetchone()
+        return None if found is None else int(found[0])
+
+    def note_offered(self, life: Life, now_ms: int) -> None:
+        """Remember that entries of a life were offered again."""
+        with self.database.immediate() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_OFFERED + life.journal_id, str(now_ms)))
 
     def comparing_waits(self, now_ms: int) -> bool:
         """Whether a comparison that failed is to be tried again later."""

@@ -19,6 +19,7 @@ from edge_agent.storage.journal import Journal
 
 Lane = Literal["sales", "usages"]
 LANES: tuple[Lane, ...] = ("sales", "usages")
+_FAR_FUTURE_MS = 2**62
 FIRST_ENTRY = -(2**62)  # before the sales of adopted lives, whose numbers are negative
 LAST_ENTRY = 2**63 - 1
 KEPT_PER_READ = 500
@@ -26,14 +27,14 @@ KEPT_BYTES_PER_READ = 1024 * 1024
 SETTLED_PER_TRANSACTION = 50  # a sale never waits longer than for this many rows
 
 _DUE_SALES = """
-SELECT s.entry, s.external_id, s.fingerprint, s.kind, s.unknown_outcomes, b.body
+SELECT s.entry, s.external_id, s.fingerprint, s.kind, s.attempts, s.code, b.body
 FROM sales s JOIN sale_bodies b ON b.entry = s.entry
 WHERE s.state = 'pending' AND s.entry > ? AND (s.next_attempt_ms IS NULL OR s.next_attempt_ms NOT BETWEEN ? AND ?)
     AND (s.kind = 'sale' OR NOT ?)
 ORDER BY s.entry LIMIT ?"""
 # A usage that names a sale of this journal waits for that sale alone; any other goes its way.
 _DUE_USAGES = """
-SELECT u.entry, u.external_id, u.fingerprint, 'usage', u.unknown_outcomes, u.body
+SELECT u.entry, u.external_id, u.fingerprint, 'usage', u.attempts, u.code, u.body
 FROM usages u LEFT JOIN sales s ON s.external_id = u.sale_external_id
 WHERE u.state = 'pending' AND u.entry > ? AND (u.next_attempt_ms IS NULL OR u.next_attempt_ms NOT BETWEEN ? AND ?)
     AND (s.state IS NULL OR s.state = 'delivered')
@@ -48,7 +49,8 @@ class Entry:
     external_id: str
     fingerprint: str
     kind: str
-    unknown_outcomes: int
+    attempts: int
+    code: str | None
     body: bytes
 
 
@@ -151,6 +153,7 @@ class Outbox:
         count_max: int,
         bytes_max: int,
         sales_only: bool = False,
+        newest: bool = False,
     ) -> list[Entry]:
         """The next entries to offer, in order.
 
@@ -161,12 +164,15 @@ class Outbox:
             count_max: at most so many.
             bytes_max: at most so many bytes of bodies together; always at least one entry.
             sales_only: leave refunds and voids out (a baseline head office would count them as sales).
+            newest: the last entries first.
         """
         waiting = (now_ms + 1, now_ms + WAIT_MAX_MS)  # as domain.backoff.is_waiting
         if lane == "sales":
             query, values = _DUE_SALES, [after, *waiting, sales_only, count_max]
         else:
             query, values = _DUE_USAGES, [after, *waiting, count_max]
+        if newest:
+            query = query.replace(".entry LIMIT", ".entry DESC LIMIT")
         entries: list[Entry] = []
         size = 0
         cursor = self.database.connection.execute(query, values)
@@ -184,6 +190,11 @@ class Outbox:
             entries.append(entry)
         cursor.close()
         return entries
+
+    def newest(self, lane: Lane, *, sales_only: bool = False) -> list[Entry]:
+        """The entry recorded last among those that could be offered now; empty when there is none."""
+        entries = self.due(lane, _FAR_FUTURE_MS, count_max=1, bytes_max=0, sales_only=sales_only, newest=True)
+        return entries[:1]
 
     def settle(self, lane: Lane, verdicts: Sequence[Verdict], now_ms: int) -> None:
         """Write verdicts down, at most 50 a transaction. Only pending entries move; a second verdict changes nothing.

@@ -79,6 +79,7 @@ class Cycle:
     _version: wire.Version | None = None
     _version_asked: bool = False
     _receipts_failed: bool = False
+    _version_fails: bool = False
     _compare_all: bool = False  # a sign that head office lost something: a new epoch, a lost cursor, a count that fell
 
     def run(self) -> CycleReport:
@@ -96,9 +97,10 @@ class Cycle:
                 # The first contact tells what head office can do; before it nothing is pushed.
                 if is_first_contact:
                     self._ask_version()
-                self._compare_receipts()
+                if self._compare_receipts():
+                    self._compare_all = True  # and once more when it has gone up
                 self._push()
-                if not self.push_only:
+                if not self.push_only and not self._version_fails:
                     self._pull()
                 elif self.ho.epoch != self._facts.get("epoch"):
                     self._ask_version()
@@ -129,7 +131,17 @@ class Cycle:
         state = self.circuit.state()
         if not state.failures:
             return True
-        self._ask_version()
+        try:
+            self._ask_version()
+        except StoreBroken:
+            raise
+        except EdgeAgentError as error:
+            if concerns_everything(error) or "capabilities" not in self._facts:
+                raise
+            # It answers again, only not this question: what goes up must not wait for that.
+            self.report.failed(self._at, error)
+            self.outbox.lane_failed("pull", error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
+            self._version_fails = True
         spread_ms = int(self.clock.dice() * self.settings.return_spread_s * 1000)
         outage_ms = self.clock.now_ms() - (state.since_ms or 0)
         if self.asked or outage_ms < LONG_OUTAGE_MS or not spread_ms:

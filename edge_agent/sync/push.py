@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-
-import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.domain.backoff import delay_s, is_waiting
@@ -18,12 +16,19 @@ from edge_agent.head_office.client import HeadOffice
 from edge_agent.settings import Settings
 from edge_agent.storage.moves import ENTRIES_PER_JOURNAL
 from edge_agent.storage.outbox import FIRST_ENTRY, Entry, Lane, Outbox, Verdict
+from edge_agent.sync import verdicts
 from edge_agent.sync.report import Progress, Pushed, no_progress
 
 STORM_REFUSALS = 5
+STORM_IN_FORCE = -1  # stands for a count of refusals: they were put back, and one other entry is tried first
+DOUBTS_MAX = 3  # so many entries that fail one after the other are no fault of theirs
+DOUBTED = "FAILS_ALONE"  # offered by itself from then on, so that it holds nobody else back
 ENVELOPE_BYTES = 512
 _FAR_FUTURE_MS = 2**62
-_ACCEPTED = {"created": Event.CREATED, "duplicate": Event.DUPLICATE}
+_WAIT_AGAIN = 3  # waits as after so many failures
+_ACCEPTED = (Event.CREATED, Event.DUPLICATE)
+
+Offer = Callable[[list[Entry]], None]
 
 
 def concerns_everything(error: EdgeAgentError) -> bool:
@@ -62,7 +67,10 @@ class Push:
     sales: Pushed = field(default_factory=Pushed)
     usages: Pushed = field(default_factory=Pushed)
     heard: dict[int, int] = field(default_factory=dict)  # contiguous_seq by the number of a life
-    _conflicts: bool = False
+    _isolates: bool = False  # the lane has stood for long: a batch that fails is split, and its culprit set apart
+    _storms_count: bool = True  # head office has shown in this run that it takes entries
+    _doubts: int = 0
+    _not_found: list[tuple[Entry, Verdict]] = field(default_factory=list)
 
     def run(self, lane: Lane) -> bool:
         """Offer everything that is due in a lane; False when the lane waits for its next attempt.
@@ -76,8 +84,11 @@ class Push:
         if not self.asked and is_waiting(state.next_attempt_ms, now):
             return False
         step = rung(state.head_since_ms, now)
+        self._isolates, self._storms_count, self._doubts = step >= Rung.NEW_CONNECTION, True, 0
         try:
             self._climb(step)
+            if state.refusals == STORM_IN_FORCE:
+                self._try_another(lane)
             self._drain(lane, portion(step, self.settings.batch_count_max))
         except StoreBroken:
             raise
@@ -86,6 +97,8 @@ class Push:
                 self.outbox.lane_failed(lane, error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
                 self._watch_progress(lane, error)
             raise
+        finally:
+            self._not_found.clear()
         self.outbox.lane_works(lane)
         self._watch_progress(lane, None)
         return True
@@ -109,13 +122,13 @@ class Push:
     def _one_by_one(self, lane: Lane) -> bool:
         return lane == "sales" and wire.SALES_BATCH not in self.ho.capabilities
 
+    def _offer(self, lane: Lane) -> Offer:
+        if lane == "usages":
+            return self._offer_usages
+        return self._offer_one_sale if self._one_by_one(lane) else self._offer_sales
+
     def _drain(self, lane: Lane, count_max: int) -> None:
-        batch_mode = not self._one_by_one(lane)
-        offer: Callable[[list[Entry]], None] = {
-            ("sales", True): self._offer_sales,
-            ("sales", False): self._offer_one_sale,
-            ("usages", True): self._offer_usages,
-        }[lane, batch_mode]
+        one_by_one = self._one_by_one(lane)
         done, after = 0, FIRST_ENTRY
         total = None
         while True:
@@ -125,7 +138,7 @@ class Push:
                 after=after,
                 count_max=count_max,
                 bytes_max=self.settings.batch_bytes_max - ENVELOPE_BYTES,
-                sales_only=not batch_mode,
+                sales_only=one_by_one,
             )
             if not due:
                 return
@@ -133,77 +146,81 @@ class Push:
                 counts = self.outbox.counts()
                 total = counts.pending_sales if lane == "sales" else counts.pending_usages
             after = due[-1].entry
-            self._offer_and_split(lane, due if batch_mode else [], offer)
-            for entry in [] if batch_mode else due:
-                self._offer_and_split(lane, [entry], offer)
-                done += 1
-                self.progress(lane, done, total)
-            done += len(due) if batch_mode else 0
-            self.progress(lane, done, max(total, done))
+            for part in _parts(due, one_by_one=one_by_one):
+                self._offer_and_split(lane, part)
+                done += len(part)
+                self.progress(lane, done, max(total, done))
 
-    def _offer_and_split(self, lane: Lane, batch: list[Entry], offer: Callable[[list[Entry]], None]) -> None:
+    def _offer_and_split(self, lane: Lane, batch: list[Entry]) -> None:
         """Offer a batch; one refused as a whole is halved until the culprit stands alone (contract, section 5)."""
-        waiting = [batch] if batch else []
+        waiting, offer = [batch], self._offer(lane)
         while waiting:
             part = waiting.pop()
             try:
                 offer(part)
-            except Refused as refusal:
-                if refusal.status not in (400, 413, 422) and not (
-                    len(part) == 1 and lane == "sales" and wire.SALES_BATCH not in self.ho.capabilities
-                ):
-                    raise Unreachable(  # 403 and the like are about this device, not about one sale: pause the lane
-                        f"head office refuses uploads: {refusal.message}",
-                        reason="forbidden",
-                        hint=refusal.hint or "Ask head office to allow this device. Everything is kept.",
-                    ) from refusal
-                if len(part) > 1:
+                self._doubts = 0
+            except (Refused, Unreachable, ContractBroken) as error:
+                if self._is_to_be_split(error, part):
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]  # the earlier half comes off the stack first
-                    continue
-                if refusal.status == 413:  # of one sale alone that is no word about it: some proxy is too narrow
-                    verdict = self._again(part[0], "PAYLOAD_TOO_LARGE", refusal.message)
+                elif isinstance(error, Refused):
+                    self._settle_refused(lane, part[0], error)
                 else:
-                    code = refusal.ho_code or f"HTTP_{refusal.status}"
-                    verdict = Verdict(part[0].entry, Event.REJECTED, code=code, reason=refusal.message)
-                self._settle(lane, {part[0].entry: part[0]}, [verdict])
+                    self._doubt(lane, part, error)
+
+    def _is_to_be_split(self, error: EdgeAgentError, part: Sequence[Entry]) -> bool:
+        """Whether a part that failed as a whole is offered again in halves.
+
+        Raises:
+            Unreachable: the refusal is about this device, not about its sales: pause the lane.
+        """
+        if not isinstance(error, Refused):
+            return len(part) > 1 and self._isolates and _may_be_one(error)
+        about_one = len(part) == 1 and self._one_by_one("sales")
+        if error.status in (400, 413, 422) or (about_one and not (error.status == 403 and _is_bare(error))):
+            return len(part) > 1
+        raise Unreachable(
+            f"head office refuses uploads: {error.message}",
+            reason="forbidden",
+            hint=error.hint or "Ask head office to allow this device. Everything is kept.",
+        ) from error
+
+    def _settle_refused(self, lane: Lane, entry: Entry, refusal: Refused) -> None:
+        if refusal.status == 413:  # of one sale alone that is no word about it: some proxy is too narrow
+            verdict = self._again(entry, "PAYLOAD_TOO_LARGE", refusal.message)
+        else:
+            code = refusal.ho_code or f"HTTP_{refusal.status}"
+            verdict = Verdict(entry.entry, Event.REJECTED, code=code, reason=refusal.message)
+        self._settle(lane, [entry], [verdict])
+
+    def _doubt(self, lane: Lane, part: Sequence[Entry], error: Unreachable | ContractBroken) -> None:
+        """One entry fails where head office spoke: set it apart for a while, so that it holds nobody back (G7).
+
+        Raises:
+            EdgeAgentError: the fault is not one entry's.
+        """
+        [entry, *others] = part
+        not_found = self._one_by_one(lane) and isinstance(error, Unreachable) and error.reason == "route"
+        apart = self._isolates or entry.code == DOUBTED or not_found
+        self._doubts += 1
+        if others or not apart or not _may_be_one(error) or self._doubts >= DOUBTS_MAX:
+            raise error
+        if not_found:  # with such a head office "not found" may be the product: so it is, if it takes another sale
+            refused = Verdict(entry.entry, Event.REJECTED, code="HTTP_404", reason=error.message)
+            self._not_found.append((entry, refused))
+        self._settle(lane, [entry], [self._again(entry, DOUBTED, error.message, after=_WAIT_AGAIN + entry.attempts)])
 
     # ---- sales -----------------------------------------------------------------------------------------------
 
     def _offer_sales(self, batch: list[Entry]) -> None:
         """A batch to a native head office; an entry without a verdict stays pending (G3)."""
         answer = self.ho.push_sales([entry.body for entry in batch])
-        results = {result.external_id: result for result in answer.results}
-        verdicts = [self._sale_verdict(entry, results.get(entry.external_id)) for entry in batch]
+        found = verdicts.of_sales(batch, answer, self._again)
         if answer.contiguous_seq is not None:
             self.heard[batch[-1].entry // ENTRIES_PER_JOURNAL] = answer.contiguous_seq
-        self._settle("sales", {entry.entry: entry for entry in batch}, verdicts)
-        if self._conflicts:
-            self._conflicts = False
-            self.on_seq_conflict()
-
-    def _sale_verdict(self, entry: Entry, result: wire.SaleResult | None) -> Verdict:
-        if result is None:
-            return self._again(entry, "NO_RESULT", "head office's answer does not mention this sale")
-        if result.status in _ACCEPTED:
-            if result.fingerprint != entry.fingerprint:
-                # Another fingerprint, or none, acknowledges nothing: head office read something else than we froze.
-                return self._again(entry, "FINGERPRINT_MISMATCH", "head office acknowledged other bytes than these")
-            if any("SEQ_CONFLICT" in str(warning) for warning in result.warnings or ()):
-                self._conflicts = True  # another journal has used our numbers: take a new life (section 5)
-            warnings = msgspec.json.encode(result.warnings).decode() if result.warnings else None
-            ho_id = None if result.id is None else str(result.id)
-            return Verdict(entry.entry, _ACCEPTED[result.status], ho_id=ho_id, warnings=warnings)
-        if result.status == "rejected":
-            if result.fingerprint not in (None, entry.fingerprint):  # no word about this very entry (G3)
-                return self._again(entry, "FINGERPRINT_MISMATCH", "head office refused other bytes than these")
-            return Verdict(
-                entry.entry,
-                Event.REJECTED,
-                code=result.code or "REJECTED",
-                reason=result.error or "head office gave no reason",
-            )
-        return self._again(entry, result.code or "RETRY", result.error or "head office asks to send it again")
+        self._settle("sales", batch, found)
+        if any("SEQ_CONFLICT" in (verdict.warnings or "") for verdict in found):
+            self.on_seq_conflict()  # another journal has used our numbers: take a new life (section 5)
 
     def _offer_one_sale(self, batch: list[Entry]) -> None:
         """One sale to a baseline head office; 200 and 201 both mean that it has the sale."""
@@ -221,123 +238,111 @@ class Push:
                 raise
             verdict = Verdict(entry.entry, Event.DUPLICATE)
         except Refused:
-            # After a lost answer a refusal may only mean "I have it already": look before quarantining.
-            if not (entry.unknown_outcomes and self._is_there(entry)):
+            # A refusal may only mean "I have it already", also where this device was killed before it could note a
+            # lost answer: look before quarantining.
+            if not self._is_there(entry):
                 raise
             verdict = Verdict(entry.entry, Event.DUPLICATE)
         else:
             verdict = Verdict(entry.entry, Event.CREATED, ho_id=None if answer.id is None else str(answer.id))
-        self._settle("sales", {entry.entry: entry}, [verdict])
+        self._settle("sales", [entry], [verdict])
+        doubted, self._not_found = self._not_found, []
+        for missing, refused in doubted:  # head office takes sales: it was those sales that it did not find
+            self._settle("sales", [missing], [refused])
 
     def _is_there(self, entry: Entry) -> bool:
+        """Whether head office lists a sale; False where it can't be asked that.
+
+        Raises:
+            Unreachable, NotSignedIn: it could not be asked now; the sale stays as it is.
+        """
         try:
             return self.ho.has_sale(entry.external_id)
-        except (Unreachable, Refused, ContractBroken):
-            return False  # this head office can't be asked; the refusal stands
+        except Unreachable as error:
+            if error.reason not in ("route", "forbidden", "redirect"):
+                raise
+            return False
+        except (Refused, ContractBroken):
+            return False
 
     # ---- usages ----------------------------------------------------------------------------------------------
 
     def _offer_usages(self, batch: list[Entry]) -> None:
         """A batch of usages; those that no error names are delivered."""
         answer = self.ho.push_usages([entry.body for entry in batch])
-        errors: dict[int, wire.UsageError] = {}
-        named = answer.errors or []
-        for error in named:
-            entry = _named_by(error, [entry for entry in batch if entry.entry not in errors], batch)
-            if entry is None:
-                raise Refused("head office refused a usage it does not name", status=422, ho_code="UNNAMED")
-            errors[entry.entry] = error
-        about_others = answer.total not in (None, len(batch), len(batch) - len(named))
-        if about_others or answer.created + answer.duplicates + len(named) < len(batch):
-            raise ContractBroken(
-                "head office's answer does not account for every usage", hint="Tell head office. They are kept."
-            )
-        fresh = answer.created
-        verdicts = []
-        for entry in batch:
-            error_of_entry = errors.get(entry.entry)
-            if error_of_entry is None:
-                verdicts.append(Verdict(entry.entry, Event.CREATED if fresh > 0 else Event.DUPLICATE))
-                fresh -= 1
-            elif error_of_entry.code == "RETRY":
-                verdicts.append(self._again(entry, "RETRY", str(error_of_entry.error)))
-            else:
-                reason = str(error_of_entry.error or "head office gave no reason")
-                verdicts.append(
-                    Verdict(entry.entry, Event.REJECTED, code=error_of_entry.code or "REJECTED", reason=reason)
-                )
-        self._settle("usages", {entry.entry: entry for entry in batch}, verdicts)
+        self._settle("usages", batch, verdicts.of_usages(batch, answer, self._again))
 
     # ---- settling --------------------------------------------------------------------------------------------
 
-    def _again(self, entry: Entry, code: str, reason: str) -> Verdict:
-        now = self.clock.now_ms()
-        wait_s = delay_s(3, self.clock.dice())
-        return Verdict(entry.entry, Event.RETRY, code=code, reason=reason, next_attempt_ms=now + int(wait_s * 1000))
+    def _again(self, entry: Entry, code: str, reason: str, *, after: int = _WAIT_AGAIN) -> Verdict:
+        wait_ms = int(delay_s(after, self.clock.dice()) * 1000)
+        next_attempt_ms = self.clock.now_ms() + wait_ms
+        return Verdict(entry.entry, Event.RETRY, code=code, reason=reason, next_attempt_ms=next_attempt_ms)
 
-    def _settle(self, lane: Lane, entries: dict[int, Entry], verdicts: list[Verdict]) -> None:
+    def _settle(self, lane: Lane, batch: Sequence[Entry], found: list[Verdict]) -> None:
         """Store verdicts, count them, and notice a storm of refusals."""
+        entries = {entry.entry: entry for entry in batch}
         now = self.clock.now_ms()
-        self.outbox.settle(lane, verdicts, now)
+        self.outbox.settle(lane, found, now)
         pushed = self.sales if lane == "sales" else self.usages
-        for verdict in verdicts:
+        for verdict in found:
             name = {Event.CREATED: "created", Event.DUPLICATE: "duplicate", Event.REJECTED: "rejected"}.get(
                 verdict.event, "retry"
             )
             setattr(pushed, name, getattr(pushed, name) + 1)
             if self.on_settled is not None:
                 self.on_settled(lane, entries[verdict.entry], verdict)
-        self._watch_for_storm(lane, verdicts, now)
+        self._watch_for_storm(lane, found, now)
 
-    def _watch_for_storm(self, lane: Lane, verdicts: Iterable[Verdict], now: int) -> None:
-        refusals: list[str | None] = []
-        any_accepted = False
-        for verdict in verdicts:  # those behind the last accepted one: only they are a row
-            if verdict.event in (Event.CREATED, Event.DUPLICATE):
-                refusals, any_accepted = [], True
-            elif verdict.event is Event.REJECTED:
-                refusals.append(verdict.code)
-        if any_accepted:
-            self.outbox.count_refusals(lane, None, 0)
-        if not refusals:
-            return
+    def _watch_for_storm(self, lane: Lane, found: Sequence[Verdict], now: int) -> None:
+        """Five refusals in a row with one code and nothing accepted between: put them back (contract, section 5)."""
         state = self.outbox.lane(lane)
-        code = refusals[-1]
-        same = all(one == code for one in refusals)
-        run = len(refusals) + (state.refusals if state.refusal_code == code else 0) if same else 1
-        self.outbox.count_refusals(lane, code, run)
-        if run >= STORM_REFUSALS and code is not None:
-            self.outbox.put_back(lane, code, run, now)
-            self.outbox.count_refusals(lane, None, 0)
-            raise PoisonStorm(
-                f"head office refused {run} {lane} in a row with {code}: its set-up is at fault, not the sales",
-                reason="storm",
-                hint=f"Tell head office about {code}. Nothing is lost; all of them are offered again.",
-            )
+        in_force = state.refusals == STORM_IN_FORCE
+        code, run = state.refusal_code, STORM_REFUSALS - 1 if in_force else state.refusals
+        set_aside = 0 if in_force else run  # how many of them stand in quarantine
+        storm: tuple[str, int] | None = None
+        for verdict in found:
+            if verdict.event in _ACCEPTED:
+                code, run, set_aside, storm, in_force = None, 0, 0, None, False
+            elif verdict.event is Event.REJECTED and verdict.code is not None:
+                goes_on = verdict.code == code
+                run, set_aside, code = run * goes_on + 1, set_aside * goes_on + 1, verdict.code
+                if run >= STORM_REFUSALS and self._storms_count:
+                    storm = (code, set_aside)
+        if storm is None:
+            self.outbox.count_refusals(lane, code, STORM_IN_FORCE if in_force and run == STORM_REFUSALS - 1 else run)
+            return
+        code, set_aside = storm
+        self.outbox.put_back(lane, code, set_aside, now)
+        self.outbox.count_refusals(lane, code, STORM_IN_FORCE)
+        raise PoisonStorm(
+            f"head office refused {max(set_aside, STORM_REFUSALS)} {lane} in a row with {code}: its set-up is at "
+            "fault, not the sales",
+            reason="storm",
+            hint=f"Tell head office about {code}. Nothing is lost; all of them are offered again.",
+        )
+
+    def _try_another(self, lane: Lane) -> None:
+        """After a storm: whether head office takes the entry recorded last. If so, it judged the others, one by one;
+        else the storm goes on."""
+        newest = self.outbox.newest(lane, sales_only=self._one_by_one(lane))
+        if newest:
+            self._offer_and_split(lane, newest)
+        self._storms_count = self.outbox.lane(lane).refusals == STORM_IN_FORCE
 
 
-def _named_by(error: wire.UsageError, unnamed: list[Entry], batch: list[Entry]) -> Entry | None:
-    """The usage an error is about: by id, by place, or by its data alone (a baseline head office).
+def _may_be_one(error: EdgeAgentError) -> bool:
+    """Whether head office itself spoke, so that one entry of what was offered may be at fault."""
+    return isinstance(error, ContractBroken) or (isinstance(error, Unreachable) and error.may_be_one)
 
-    Args:
-        error: one error of the answer.
-        unnamed: the usages that no error before it named; two lines of one bill have the same data.
-        batch: the usages as they were sent.
-    """
-    data = error.data if isinstance(error.data, dict) else {}
-    external_id = error.external_id if error.external_id is not None else data.get("external_id")
-    if external_id is not None:
-        return next((entry for entry in unnamed if entry.external_id == external_id), None)
-    if error.index is not None:
-        return batch[error.index] if 0 <= error.index < len(batch) else None
-    keys = ("promotion_id", "bill_id")
-    if not all(key in data for key in keys):
-        return None
-    return next(
-        (
-            entry
-            for entry in unnamed
-            if (body := msgspec.json.decode(entry.body)) and all(body[key] == data[key] for key in keys)
-        ),
-        None,
-    )
+
+def _is_bare(refusal: Refused) -> bool:
+    """Whether a refusal names no reason of its own: then it is rather about this device."""
+    return refusal.ho_code in ("", "FORBIDDEN")
+
+
+def _parts(due: list[Entry], *, one_by_one: bool) -> list[list[Entry]]:
+    """How entries are offered: together, and each that fails alone behind the others, by itself."""
+    apart = [[entry] for entry in due if one_by_one or entry.code == DOUBTED]
+    together = [] if one_by_one else [entry for entry in due if entry.code != DOUBTED]
+    return [together, *apart] if together else apart

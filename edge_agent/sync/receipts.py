@@ -16,6 +16,7 @@ from edge_agent.storage.ledger import Delivered, Ledger, Life, Line
 from edge_agent.sync.report import Drift
 
 FINISHED_LIFE_INTERVAL_MS = 7 * 24 * 3600 * 1000
+OFFERED_AGAIN_AFTER_MS = 24 * 3600 * 1000
 LISTED_MAX = 1_000
 OVER_WHEN_EQUAL = ("head office lost entries", "head office was restored", "head office's version went back")
 _OFFER = "It is offered again with the next sync."
@@ -117,9 +118,11 @@ class CompareReceipts:
             self._repair(life, answer, lost, after_all, uses, difference, compared)
 
     def _was_offered_for(self, life: Life, difference: str) -> bool:
-        """Whether everything was offered again for this very difference: once is enough, people must look now."""
+        """Whether everything was offered again for this very difference today: people must look now."""
         same_epoch = life.checked_epoch == self.epoch
-        return same_epoch and life.difference is not None and difference in life.difference
+        known = same_epoch and life.difference is not None and difference in life.difference
+        offered_ms = self.ledger.offered_ms(life)
+        return known and offered_ms is not None and 0 <= self.clock.now_ms() - offered_ms < OFFERED_AGAIN_AFTER_MS
 
     def _difference(self, life: Life, held: Held, answer: wire.Receipts) -> str | None:
         """How count or sum differ although no number is missing: head office holds other sales under our numbers."""
@@ -182,6 +185,7 @@ class CompareReceipts:
             now_ms=now,
         )
         if sales or again:
+            self.ledger.note_offered(life, now)
             detail = f"{counted(sales, again)} missing there; offered again"
             self.ledger.tell("head office lost entries", detail, now)
             self.on_event("head office lost entries", {"sales": str(sales), "uses": str(again)})

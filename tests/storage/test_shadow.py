@@ -247,3 +247,36 @@ def test_a_catalogue_damaged_under_a_running_agent(till: Any) -> None:
         file.write(bytes(size - 4096))
     till.agent.sync(full=True)
     assert till.catalogue_agrees()
+
+
+def test_a_copy_of_a_home_takes_a_new_life(till: Any, open_agent: Make, tmp_path: Path) -> None:
+    """A home that was copied, on the same machine too, never goes on with the numbers of the one it came from."""
+    sell(till, 3)
+    till.poll()
+    copy = killed(till.agent, tmp_path / "copy")
+    mine = sell(till, 2)
+    agent = open_agent(copy)
+    theirs = [agent.record_sale([Item(till.cola, 1, "7500.00")]).external_id for _ in range(2)]
+    assert agent.status()["journal"]["device_seq"] == 2
+    till.agent.sync()
+    agent.sync()
+    sales = till.office.world.sales()
+    assert {sale["external_id"] for sale in sales} >= {*mine, *theirs}
+    assert not any("SEQ_CONFLICT" in sale["warnings"] for sale in sales)
+    agent.close()
+    assert open_agent(copy).status()["journal"]["device_seq"] == 2
+
+
+def test_a_file_system_without_lasting_numbers_does_not_begin_lives_for_ever(
+    till: Any, open_agent: Make, monkeypatch: Any
+) -> None:
+    """Where each mount numbers its files anew, some starts begin a life, and then no more that day."""
+    numbers = iter(range(1, 1000))
+    monkeypatch.setattr("edge_agent.storage.database.Database.file_number", lambda self: str(next(numbers)))
+    for _ in range(12):
+        till.agent.close()
+        till.agent = open_agent(till.agent.home)
+        till.sell()
+    assert len(till.agent._journal.lives()) <= 6
+    till.agent.sync()
+    assert till.books_agree()

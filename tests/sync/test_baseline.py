@@ -343,3 +343,66 @@ def test_a_repeated_version_that_goes_back_means_a_snapshot(baseline_till: Any) 
     till.office.world.delete("promotions", newer)
     till.agent.sync()
     assert till.agent.catalog.promotion(newer) is None
+
+
+def test_a_product_that_is_not_found_blocks_nobody(baseline_till: Any, clock: Any) -> None:
+    """A bare 404 may be the product's: the sale is set apart, and refused once head office takes another one (G7)."""
+    till = baseline_till
+    bad, good = till.sell(), [till.sell() for _ in range(3)]
+    real = till.office.world.books.take_single
+
+    def take(sale: Any, raw: Any) -> Any:
+        from ho_stub.errors import ContractError
+
+        if raw["external_id"] == bad.external_id:
+            raise ContractError(404, "", "Not found.")
+        return real(sale, raw)
+
+    till.office.world.books.take_single = take
+    till.poll()
+    assert {till.agent.sale(sale.external_id).state for sale in good} == {"delivered"}
+    assert till.agent.sale(bad.external_id).state == "quarantined"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_head_office_that_refuses_the_device_refuses_no_sale(baseline_till: Any, clock: Any, status: int) -> None:
+    """Where no sale is taken, a bare 403 or 404 is about the device or the address: all stay pending."""
+    till = baseline_till
+    sales = [till.sell() for _ in range(4)]
+    till.office.intercept = lambda method, path: (
+        (status, {}, {"error": "no"}) if (method, path) == ("POST", "/api/sales/") else None
+    )
+    for _ in range(4):
+        till.poll()
+        clock.advance(900)
+    assert {till.agent.sale(sale.external_id).state for sale in sales} == {"pending"}
+    till.office.intercept = None
+    for _ in range(3):
+        clock.advance(900)
+        till.poll()
+    assert till.books_agree()
+
+
+def test_a_refusal_is_looked_up_also_when_no_answer_was_seen_to_be_lost(baseline_till: Any) -> None:
+    """Killed after head office took it: nothing was noted, and the refusal only means "I have it already" (G4)."""
+    till = baseline_till
+    sale = till.sell()
+    till.poll()
+    till.agent._journal.database.connection.execute("UPDATE sales SET state = 'pending'")
+    till.office.intercept = lambda method, path: (
+        (400, {}, {"error": "duplicate"}) if (method, path) == ("POST", "/api/sales/") else None
+    )
+    till.agent.sync()
+    assert till.agent.sale(sale.external_id).state == "delivered"
+
+
+@pytest.mark.parametrize("status", [503, 500, 401])
+def test_a_look_up_that_fails_settles_nothing(baseline_till: Any, status: int) -> None:
+    """When head office can't be asked just now whether it has a refused sale, the sale stays pending (G3)."""
+    till = baseline_till
+    sale = till.sell()
+    till.office.intercept = lambda method, path: (
+        None if "/api/sales/" not in path else (400 if method == "POST" else status, {}, {"error": "no"})
+    )
+    till.agent.sync()
+    assert till.agent.sale(sale.external_id).state == "pending"

@@ -118,10 +118,14 @@ def test_receipts_are_compared_every_six_hours(till: Any, clock: Any) -> None:
     assert till.paths().count("GET receipts") == 2
 
 
-def test_head_office_that_has_seen_more_than_we_have_recorded(till: Any, clock: Any, open_agent: Make) -> None:
-    """A journal that was rewound takes a new life before the next sale is sent; nothing is lost or doubled (G2, G4)."""
+def test_head_office_that_has_seen_more_than_we_have_recorded(
+    till: Any, clock: Any, open_agent: Make, monkeypatch: Any
+) -> None:
+    """A whole machine that was set back shows only in receipts: a new life, nothing lost or doubled (G2, G4)."""
     import shutil
 
+    monkeypatch.setattr("edge_agent.storage.database.Database.file_number", lambda self: "the same as ever")
+    till.agent._journal.keep_fact("file", "the same as ever")
     till.sell()
     till.poll()
     home, office = till.agent.home, till.office
@@ -204,7 +208,7 @@ def test_a_head_office_that_always_counts_too_few_uses_is_not_flooded(till: Any,
     till.poll()
     till.office.world.db.run("UPDATE usage SET journal_id = 'elsewhere'")
     settle(till, clock, rounds=10)
-    assert till.paths().count("POST usage") == 2
+    assert 2 <= till.paths().count("POST usage") <= 4, "once a day"
     assert "1 promotion uses" in till.agent.status()["receipts"]["differences"][0]
 
 
@@ -246,3 +250,14 @@ def test_receipts_that_can_not_be_had_are_told(till: Any, clock: Any) -> None:
     till.office.intercept = None
     settle(till, clock, rounds=3)
     assert [one["kind"] for one in till.agent.status()["incidents"] if one["open"]] == []
+
+
+def test_what_is_lost_twice_is_offered_twice(till: Any, clock: Any) -> None:
+    """The same loss again, unannounced, is another loss, though it reads the same."""
+    backup = till.office.world.snapshot()
+    till.agent.record_usage(till.deal, "1.00", bill_id="1")
+    till.poll()
+    for _ in range(3):
+        till.office.world.restore(backup, new_epoch=False)
+        settle(till, clock, rounds=3)
+        assert uses_agree(till)
