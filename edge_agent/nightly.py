@@ -61,18 +61,25 @@ class Nightly:
         with self._journal.database.immediate() as connection:
             close_old(connection, self._clock.now_ms() - OPEN_AT_MOST_MS)
         try:
-            self.back_up()
+            self._back_up_what_is_sound()
         except StoreBroken as error:
-            if error.is_damaged:
-                self._recovery.check_journal(self._settings.group_access)
-            else:
-                with self._journal.database.immediate() as connection:
-                    raise_incident(connection, INCIDENT, error.message, self._clock.now_ms())
+            with self._journal.database.immediate() as connection:
+                raise_incident(connection, INCIDENT, error.message, self._clock.now_ms())
             return
         if any(incident.kind in OVER for incident in incidents(self._journal.database.connection)):
             with self._journal.database.immediate() as connection:
                 for kind in OVER:
                     close_incident(connection, kind)
+
+    def _back_up_what_is_sound(self) -> None:
+        try:
+            self.back_up()
+        except StoreBroken as error:
+            if not error.is_damaged:
+                raise
+            self._recovery.check_journal(self._settings.group_access)  # a damaged journal is replaced by a fresh one
+            if not self._journal.is_empty():
+                self.back_up()
 
     def back_up(self, folder: Path | None = None) -> Backup:
         """Copy the journal while everything goes on, check the copy, and let this device's oldest backups go.

@@ -18,6 +18,7 @@ from edge_agent.storage.outbox import Counts, LaneState, Outbox
 
 LANE_NAMES = ("pull", "sales", "usages")
 CLOCK_WRONG_MS = 60_000
+NOT_HEAD_OFFICE = "something other than head office answered"  # as head_office/ says of a portal or proxy
 SHOWN_MS = 24 * 3600 * 1000  # an incident that is over is still told of for a day
 
 
@@ -92,7 +93,8 @@ def build_status(
 def _is_reachable(circuit: CircuitState, failing: list[LaneState], last_contact_ms: int | None) -> bool | None:
     if last_contact_ms is None and not failing and not circuit.failures:
         return None
-    return not any(code == "UNREACHABLE" for code in (circuit.code, *(lane.code for lane in failing)))
+    portal = any((lane.reason or "").startswith(NOT_HEAD_OFFICE) for lane in failing)
+    return not portal and not (circuit.failures and circuit.code == "UNREACHABLE")
 
 
 def _last_error(circuit: CircuitState, failing: list[LaneState]) -> dict[str, Any] | None:
@@ -245,7 +247,7 @@ def _trouble_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     for incident in status["incidents"]:
         words.append(
             f"{_sentence(incident['kind'])[:-1]} at {_local(incident['last_at'], status, now)}: "
-            f"{_sentence(incident['detail'])}"
+            f"{incident['detail'].rstrip('.')}."
         )
     return words
 
@@ -266,11 +268,11 @@ def _line_in_words(status: dict[str, Any], now: dt.datetime) -> str:
     else:
         next_text = "; the next sync tries again"
     since = _local(error["since"], status, now)
-    if error["code"] == "UNREACHABLE":
+    if status["head_office"]["reachable"] is False:
         return f"Head office unreachable since {since}{next_text}. ({_sentence(error['message'])})"
     if error["code"] == "NOT_SIGNED_IN":
         return f"Head office refuses this device's sign-in since {since}: run edge-agent init again{next_text}."
-    return f"Head office causes trouble since {since}: {error['message']}{next_text}."
+    return f"Head office answers, but not as it should, since {since}: {error['message']}{next_text}."
 
 
 def _sentence(text: str) -> str:

@@ -312,3 +312,33 @@ def test_no_home_says_what_to_do(tmp_path: Path) -> None:
     """A device that is not set up says so, and how to set it up."""
     done = Shell(tmp_path / "nowhere")("status", exit_code=2)
     assert "edge-agent init" in done.stderr
+
+
+
+def test_verify_finds_what_head_office_lost_and_mends_it(till: Shell, office: HeadOffice) -> None:
+    """``verify`` lists what is missing and changes nothing; ``--repair`` sends it and says so (G10)."""
+    backup = office.world.snapshot()
+    product = cola(till)["id"]
+    sold = [till.json("sale", "record", "-", stdin=a_sale(product))["external_id"] for _ in range(3)]
+    till("sync")
+    assert till.json("verify")["in_sync"] is True
+    office.world.restore(backup, new_epoch=False)
+    drift = till.json("verify", exit_code=3)["drift"]
+    assert {line["id"] for line in drift} == set(sold)
+    assert {line["kind"] for line in drift} == {"missing at head office"}
+    assert till.json("status")["pending"] == 0, "nothing was changed"
+    assert [line["id"] for line in till.json("verify", "--id", sold[1], exit_code=3)["drift"]] == [sold[1]]
+    assert "Nothing was changed" in till("verify", exit_code=3).stderr
+    mended = till("verify", "--repair")
+    assert "3 offered again and sent." in mended.stdout
+    assert mended.stdout.endswith("Head office has all that it said it has, to the cent.\n")
+    assert {sale["external_id"] for sale in office.world.sales()} == set(sold)
+
+
+def test_verify_of_the_journal_alone_asks_nobody(till: Shell, office: HeadOffice) -> None:
+    """``verify --dataset journal`` works without a line."""
+    till("sale", "record", "-", stdin=a_sale(cola(till)["id"]))
+    office.stop()
+    assert till("verify", "--dataset", "journal").stdout == "The journal is whole.\n"
+    till("verify", exit_code=4)
+    till("verify", "--dataset", "prices", exit_code=2)

@@ -10,7 +10,7 @@ import typer
 from edge_agent.cli.door import Json
 from edge_agent.cli.exits import Exit, errors_in_words, say_error, worst_exit
 from edge_agent.cli.output import print_json, progress_bar
-from edge_agent.cli.showing import show_status
+from edge_agent.cli.showing import needs_a_person, show_status
 
 if TYPE_CHECKING:
     from edge_agent.sync.report import CycleReport
@@ -42,9 +42,8 @@ def run_sync(as_json: bool, *, full: bool, accept_sweep: bool, more: dict[str, A
             print(line)
     for error in report.causes:
         say_error(error)
-    held = any(dataset["held_sweep"] for dataset in status["datasets"].values())
     code = worst_exit(report.causes)
-    if code is Exit.FINE and (status["quarantined"] or held):
+    if code is Exit.FINE and needs_a_person(status):
         code = Exit.NEEDS_A_PERSON
         print("Something needs a person: see edge-agent status.", file=sys.stderr)
     raise typer.Exit(code)

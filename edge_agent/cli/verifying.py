@@ -40,16 +40,24 @@ def verify(
         if dataset != "journal":
             result = _compare(agent, dataset, only, repair=repair)
         causes = agent.sync().causes if result["repaired"] else []
+        left = _compare(agent, dataset, only, repair=False) if result["repaired"] and not causes else result
     drift: list[Drift] = result["drift"]
     if as_json:
-        print_json({"schema": 1, **result, "drift": [asdict(one) for one in drift]})
+        found = {
+            "drift": [asdict(one) for one in drift],
+            "in_sync": left["in_sync"],
+            "differences": left["differences"],
+        }
+        print_json({"schema": 1, **result, **found})
     else:
         _print(result, dataset)
+        if left is not result:
+            _print(left | {"repaired": 0}, dataset)
     for error in causes:
         say_error(error)
     if causes:
         raise typer.Exit(worst_exit(causes))
-    if result["differences"] or (drift and not repair):
+    if left["differences"] or left["drift"]:
         raise typer.Exit(Exit.NEEDS_A_PERSON)
 
 

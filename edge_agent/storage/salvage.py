@@ -15,6 +15,7 @@ from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.incidents import close_incident, counted, incidents, raise_incident
 from edge_agent.storage.journal import Journal
 from edge_agent.storage.replaced import TakenOver, take_over
+from edge_agent.storage.restore import REASON as RESTORED
 from edge_agent.storage.shadow import Shadow
 
 INCIDENT = "journal damaged"
@@ -61,9 +62,11 @@ class Salvage:
     def _from_shadow(self, behind: str, now_ms: int) -> str:
         adopted = self._adopt(self._shadow.entries(), "the journal's shadow", now_ms)
         words = f"{behind}; {counted(adopted.sales, adopted.usages)} came back from its second copy"
-        with self.database.immediate() as connection:
-            raise_incident(connection, INCIDENT, words, now_ms)
-            close_incident(connection, INCIDENT)
+        words += _conflicting(len(adopted.conflicts))
+        if adopted.sales or adopted.usages or not self._was_restored():
+            with self.database.immediate() as connection:
+                raise_incident(connection, INCIDENT, words, now_ms)
+                close_incident(connection, INCIDENT)
         self._shadow.compact()  # from here on it speaks of the journal as it is
         return words
 
@@ -92,6 +95,7 @@ class Salvage:
         came = counted(taken.sales + adopted.sales, taken.usages + adopted.usages)
         lost = f"; {taken.unreadable} places of it can't be read" if taken.unreadable else ""
         words = f"{came} came back from {path.name}{lost}"
+        words += _conflicting(len(taken.conflicts) + len(adopted.conflicts))
         with self.database.immediate() as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_DONE + path.name, seen))
             raise_incident(connection, INCIDENT, words, now_ms)
@@ -143,6 +147,15 @@ class Salvage:
         row = self.database.connection.execute("SELECT value FROM meta WHERE key = ?", (_DONE + path.name,)).fetchone()
         return row is not None and row[0] == self._signature(path)
 
+    def _was_restored(self) -> bool:
+        """Whether a person has put a backup in the journal's place: then it is behind its shadow on purpose."""
+        row = self.database.connection.execute("SELECT reason FROM journals ORDER BY number DESC LIMIT 1").fetchone()
+        return row is not None and row[0] == RESTORED
+
     def _tell(self, words: str, now_ms: int) -> None:
         with self.database.immediate() as connection:
             raise_incident(connection, INCIDENT, words, now_ms)
+
+
+def _conflicting(count: int) -> str:
+    return f"; {count} of its ids stand for other entries here and were left out" if count else ""
