@@ -16,7 +16,7 @@ import msgspec
 
 from edge_agent.catalog import Catalog
 from edge_agent.clock import Clock
-from edge_agent.domain.calendar import business_date, clock_time, zone
+from edge_agent.domain.calendar import business_date, clock_time, plausible_offset_ms, zone
 from edge_agent.domain.money import NO_CURRENCY
 from edge_agent.domain.sale import Draft, Item, Number, Payment, Place, check, timestamp_text
 from edge_agent.domain.usage import UsageDraft, check_usage
@@ -193,7 +193,7 @@ class EdgeAgent:
 
     def now(self) -> dt.datetime:
         """The present moment by head office's clock (UTC), as far as its offset is known."""
-        return self._clock.now() + dt.timedelta(milliseconds=int(self._known().get("clock_offset_ms", "0")))
+        return self._clock.now() + dt.timedelta(milliseconds=plausible_offset_ms(self._known().get("clock_offset_ms")))
 
     @property
     def place(self) -> Place:
@@ -516,7 +516,7 @@ class EdgeAgent:
             go_on,
             monotonic_s=self._clock.monotonic_s(),
             now_ms=self._clock.now_ms(),
-            clock_offset_ms=int(facts.get("clock_offset_ms", "0")),
+            clock_offset_ms=plausible_offset_ms(facts.get("clock_offset_ms")),
             stock_watermark={seen["journal_id"]: seen["contiguous_seq"]} if seen else {},
         )
 

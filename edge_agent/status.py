@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from edge_agent.domain.calendar import zone
+from edge_agent.domain.calendar import plausible_offset_ms, zone
 from edge_agent.domain.watchdog import rung
 from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.circuit import Circuit, CircuitState
@@ -85,7 +85,7 @@ def build_status(
             "device_seq": life.last_seq if life else 0,
             "mode": journal.database.mode,
         },
-        "clock_offset_ms": int(facts.get("clock_offset_ms", "0")),
+        "clock_offset_ms": plausible_offset_ms(facts.get("clock_offset_ms")),
         "daemon_running": daemon_running,
     }
 
@@ -131,7 +131,7 @@ def _stalled(lane: LaneState, now_ms: int) -> dict[str, Any]:
 
 def _receipts(lives: list[Life]) -> dict[str, Any]:
     """When the ledger was last compared with head office's receipts, and what could not be mended."""
-    checked = [life.checked_ms for life in lives if life.checked_ms is not None]
+    checked = [life.checked_ms for life in lives if life.checked_ms]  # 0: due now
     differences = [life.difference for life in lives if life.difference is not None]
     return {"checked_at": utc_text(max(checked, default=None)), "differences": differences}
 

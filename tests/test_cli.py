@@ -314,7 +314,6 @@ def test_no_home_says_what_to_do(tmp_path: Path) -> None:
     assert "edge-agent init" in done.stderr
 
 
-
 def test_verify_finds_what_head_office_lost_and_mends_it(till: Shell, office: HeadOffice) -> None:
     """``verify`` lists what is missing and changes nothing; ``--repair`` sends it and says so (G10)."""
     backup = office.world.snapshot()

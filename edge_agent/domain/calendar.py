@@ -6,6 +6,17 @@ import datetime as dt
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+OFFSET_MAX_MS = 50 * 365 * 86_400 * 1000  # a dead battery sets a till back by decades, not by more
+
+
+def plausible_offset_ms(offset: str | int | None) -> int:
+    """Head office's clock less the device's, milliseconds; 0 when it can't be: no header may stop a till's calendar."""
+    try:
+        found = int(offset or 0)
+    except ValueError:
+        return 0
+    return found if abs(found) <= OFFSET_MAX_MS else 0
+
 
 @lru_cache(maxsize=32)
 def zone(name: str | None) -> dt.tzinfo:

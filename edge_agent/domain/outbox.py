@@ -2,7 +2,7 @@
 
 pending ──created, duplicate──▶ delivered
    ▲  └──rejected─────────────▶ quarantined
-   └──── a person's retry ──────────┘        delivered ──head office lost it──▶ pending
+   └─ a person's retry, or a day ───┘        delivered ──head office lost it──▶ pending
 
 "In flight" is no state: head office takes an id once however often it is sent (G4), so a crash while sending leaves
 the entry pending. "Held" is none either: it is computed from what an entry waits for.
@@ -31,6 +31,7 @@ class Event(StrEnum):
     RETRIED_BY_PERSON = "retried by a person"
     PUT_BACK = "put back after a storm"  # head office refused everything: its fault, not the sales'
     LOST_BY_HEAD_OFFICE = "lost by head office"
+    JUDGED_ANEW = "offered again after a day"  # head office may have been mended
     COUNTED_AFTER_ALL = "counted by head office after all"  # it refused it, and took it when it came another way
 
 
@@ -41,6 +42,7 @@ MOVES: dict[tuple[State, Event], State] = {
     (State.PENDING, Event.RETRY): State.PENDING,
     (State.QUARANTINED, Event.RETRIED_BY_PERSON): State.PENDING,
     (State.QUARANTINED, Event.PUT_BACK): State.PENDING,
+    (State.QUARANTINED, Event.JUDGED_ANEW): State.PENDING,
     (State.QUARANTINED, Event.COUNTED_AFTER_ALL): State.PENDING,
     (State.DELIVERED, Event.LOST_BY_HEAD_OFFICE): State.PENDING,
 }

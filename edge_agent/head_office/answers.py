@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from edge_agent.domain.calendar import plausible_offset_ms
 from edge_agent.errors import ContractBroken, CursorLost, EdgeAgentError, NotSignedIn, Refused, Unreachable
 from edge_agent.head_office import wire
 
@@ -47,7 +48,8 @@ def clock_offset_ms(headers: Mapping[str, str], now: dt.datetime) -> int | None:
     moment = _http_date(headers.get("date", ""))
     if moment is None:
         return None
-    return round((moment - now).total_seconds() * 1000) + 500  # Date is cut to whole seconds
+    offset = round((moment - now).total_seconds() * 1000) + 500  # Date is cut to whole seconds
+    return plausible_offset_ms(offset) or None
 
 
 def _words(value: Any) -> str:

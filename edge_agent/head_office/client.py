@@ -309,13 +309,14 @@ class HttpHeadOffice:
             Unreachable, NotSignedIn, Refused, ContractBroken: by what to do.
         """
         status, headers, body = self._download(
-            SYNC + "version/", self._scope, {"If-None-Match": etag} if etag else None
+            SYNC + "version/", self._scope, {"If-None-Match": etag} if etag and _is_sendable(etag) else None
         )
         if status == 304:
             return None, etag
         version = wire.decode(body, wire.Version)
         self.capabilities = version.capabilities or frozenset()
-        return version, headers.get("etag")
+        etag = headers.get("etag")
+        return version, etag if etag and _is_sendable(etag) else None
 
     def probe(self, dataset: str, params: dict[str, str]) -> None:
         """Ask for one row of a download, only to see whether its parameters are accepted.

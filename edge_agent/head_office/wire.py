@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -20,6 +20,10 @@ RECEIPTS = "receipts"
 STOCK = "stock"
 DIGEST = "digest"
 GZIP_REQUESTS = "gzip_requests"
+
+
+Seq = Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class DatasetVersion(msgspec.Struct, frozen=True):
@@ -91,8 +95,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 class Seen(msgspec.Struct, frozen=True):
     """Which sales of this journal the stock figures contain (contract, section 4: stock)."""
 
-    contiguous_seq: int = 0
-    beyond: list[tuple[int, int]] = []
+    contiguous_seq: Seq = 0
+    beyond: list[tuple[Seq, Seq]] = []
 
 
 class StockRow(msgspec.Struct, frozen=True):
@@ -245,13 +249,13 @@ class SalesFound(msgspec.Struct, frozen=True):
 class Receipts(msgspec.Struct, frozen=True):
     """What head office holds of a journal (contract, section 6)."""
 
-    contiguous_seq: int
-    highest_seq: int
-    count: int
+    contiguous_seq: Seq
+    highest_seq: Seq
+    count: Count
     total_amount: str
-    missing: list[tuple[int, int]] = []
-    refused: list[int] = []
-    usages: int = 0
+    missing: list[tuple[Seq, Seq]] = []
+    refused: list[Seq] = []
+    usages: Count = 0
     epoch: str | None = None
 
 

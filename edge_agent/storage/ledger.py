@@ -17,6 +17,7 @@ from edge_agent.storage.moves import ENTRIES_PER_JOURNAL
 NOT_COMPARED = "receipts can't be compared"
 _PAUSE = "receipts_pause"
 _OFFERED = "offered_again "
+OFFERED_AFTER_ALL_TIMES = 5
 MOVED_PER_TRANSACTION = 50  # a sale never waits longer than for so many rows
 
 
@@ -186,13 +187,13 @@ class Ledger:
         return [Line(entry, external_id, None, bool(body)) for entry, external_id, body in rows]
 
     def quarantined(self, life: Life) -> list[Line]:
-        """Sales of a life that head office refused, other than for being a second sale of one id."""
+        """Sales of a life that head office refused, other than for being a second sale of one id, or many times."""
         rows = []
         for number in life.numbers:
             rows += self.database.connection.execute(
                 "SELECT entry, external_id, device_seq FROM sales WHERE state = 'quarantined' AND entry BETWEEN ? "
-                "AND ? AND coalesce(code, '') <> 'PAYLOAD_MISMATCH' ORDER BY entry",
-                _range(number, 1, ENTRIES_PER_JOURNAL - 1),
+                "AND ? AND coalesce(code, '') <> 'PAYLOAD_MISMATCH' AND attempts <= ? ORDER BY entry",
+                (*_range(number, 1, ENTRIES_PER_JOURNAL - 1), OFFERED_AFTER_ALL_TIMES),
             ).fetchall()
         return [Line(entry, external_id, seq, has_body=True) for entry, external_id, seq in rows]
 
@@ -218,10 +219,15 @@ class Ledger:
                 moved += connection.executemany(
                     f"UPDATE {lane} SET state = ?, settled_ms = NULL, next_attempt_ms = NULL, code = ?, reason = ? "
                     "WHERE entry = ? AND state = ?",
-                    [(after, "OFFERED_AGAIN", str(event), entry, before) for entry in part],
+                    [(after, event.name, str(event), entry, before) for entry in part],
                 ).rowcount
                 self._note(connection, f"{lane} offered again", f"{len(part)} entries", str(event), now_ms)
         return moved
+
+    def compare_soon(self) -> None:
+        """Make every life's comparison due; a restart does not forget it."""
+        with self.database.immediate() as connection:
+            connection.execute("UPDATE journals SET checked_ms = 0")
 
     def offered_ms(self, life: Life) -> int | None:
         """When entries of a life were last offered again."""

@@ -8,22 +8,23 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge_agent.domain.backoff import WAIT_MAX_MS, delay_s
+from edge_agent.domain.backoff import WAIT_MAX_MS
 from edge_agent.domain.canonical import fingerprint
 from edge_agent.domain.money import format_money
 from edge_agent.domain.outbox import Event, State, move
-from edge_agent.errors import EdgeAgentError, StoreBroken
-from edge_agent.storage.database import Database, in_own_words, typed
+from edge_agent.errors import StoreBroken
+from edge_agent.storage.database import in_own_words, typed
 from edge_agent.storage.engine import sqlite3
-from edge_agent.storage.journal import Journal
+from edge_agent.storage.lanes import LANES, Lane, Lanes, LaneState
 
-Lane = Literal["sales", "usages"]
-LANES: tuple[Lane, ...] = ("sales", "usages")
 _FAR_FUTURE_MS = 2**62
 FIRST_ENTRY = -(2**62)  # before the sales of adopted lives, whose numbers are negative
 LAST_ENTRY = 2**63 - 1
 KEPT_PER_READ = 500
 KEPT_BYTES_PER_READ = 1024 * 1024
+DAY_MS = 24 * 3600 * 1000
+JUDGED_ANEW_TIMES = 3
+REFUSED_BEFORE = tuple(event.name for event in (Event.JUDGED_ANEW, Event.COUNTED_AFTER_ALL, Event.RETRIED_BY_PERSON))
 SETTLED_PER_TRANSACTION = 50  # a sale never waits longer than for this many rows
 
 _DUE_SALES = """
@@ -53,6 +54,11 @@ class Entry:
     code: str | None
     body: bytes
 
+    @property
+    def was_refused(self) -> bool:
+        """Whether head office refused this very entry before, and it is offered once more all the same."""
+        return self.code in REFUSED_BEFORE
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -65,24 +71,6 @@ class Verdict:
     reason: str | None = None
     warnings: str | None = None
     next_attempt_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LaneState:
-    """When a lane may ask again, and why it waits. Times are milliseconds since 1970."""
-
-    name: str
-    failures: int
-    next_attempt_ms: int | None
-    retry_after_ms: int | None
-    code: str | None
-    reason: str | None
-    failing_since_ms: int | None
-    refusal_code: str | None
-    refusals: int
-    head: str | None = None  # what has stood first in vain though head office answers
-    head_since_ms: int | None = None
-    head_cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +121,8 @@ class Counts:
 
 
 @in_own_words
-class Outbox:
-    """Delivery of what the journal holds.
-
-    Args:
-        journal: the journal.
-    """
-
-    def __init__(self, journal: Journal) -> None:
-        self.database: Database = journal.database
-        self._note = journal.note
+class Outbox(Lanes):
+    """Delivery of what the journal holds."""
 
     def due(
         self,
@@ -237,69 +217,6 @@ class Outbox:
                 [(now_ms, entry.entry) for entry in entries],
             )
 
-    def lane(self, name: str) -> LaneState:
-        """A lane's state."""
-        row = self.database.connection.execute(
-            "SELECT name, failures, next_attempt_ms, retry_after_ms, code, reason, failing_since_ms, refusal_code, "
-            "refusals, head, head_since_ms, head_cause FROM lanes WHERE name = ?",
-            (name,),
-        ).fetchone()
-        return typed(LaneState, row or (), self.database.path)
-
-    def lane_failed(self, name: str, error: EdgeAgentError, *, dice: float, now_ms: int) -> None:
-        """Pause a lane with backoff, and keep the reason. In the database: a restart does not forget it.
-
-        Args:
-            name: ``sales``, ``usages`` or ``pull``.
-            error: why; a ``Retry-After`` it carries is never undercut.
-            dice: a random number in [0, 1), for the jitter.
-            now_ms: milliseconds since 1970.
-        """
-        asked_s: float | None = getattr(error, "retry_after_s", None)
-        wait_s = delay_s(self.lane(name).failures + 1, dice, retry_after_s=asked_s)
-        with self.database.immediate() as connection:
-            connection.execute(
-                "UPDATE lanes SET failures = failures + 1, next_attempt_ms = ?, retry_after_ms = ?, code = ?, "
-                "reason = ?, failing_since_ms = coalesce(failing_since_ms, ?) WHERE name = ?",
-                (
-                    now_ms + int(wait_s * 1000),
-                    None if asked_s is None else now_ms + int(asked_s * 1000),
-                    error.code,
-                    error.message,
-                    now_ms,
-                    name,
-                ),
-            )
-
-    def lane_works(self, name: str) -> None:
-        """Clear a lane's failures; writes only when there are any."""
-        if self.lane(name).failures:
-            with self.database.immediate() as connection:
-                connection.execute(
-                    "UPDATE lanes SET failures = 0, next_attempt_ms = NULL, retry_after_ms = NULL, code = NULL, "
-                    "reason = NULL, failing_since_ms = NULL WHERE name = ?",
-                    (name,),
-                )
-
-    def note_head(self, name: str, head: str | None, cause: str | None, now_ms: int) -> None:
-        """Remember what stands first in a lane although head office answers; None when the lane moves.
-
-        Args:
-            name: ``sales``, ``usages`` or ``pull``.
-            head: an entry's id, or the cursors of the catalogue.
-            cause: why it does not move, in words.
-            now_ms: milliseconds since 1970; kept from the first time this head was noted.
-        """
-        state = self.lane(name)
-        if (state.head, state.head_cause) == (head, cause):
-            return
-        since = None if head is None else state.head_since_ms if state.head == head else now_ms
-        with self.database.immediate() as connection:
-            connection.execute(
-                "UPDATE lanes SET head = ?, head_since_ms = ?, head_cause = ? WHERE name = ?",
-                (head, since, cause, name),
-            )
-
     def head(self, lane: Lane, *, sales_only: bool = False) -> tuple[str, str | None] | None:
         """The first entry of a lane that nothing but head office keeps waiting: its id, and why it still waits."""
         if lane == "sales":
@@ -311,14 +228,6 @@ class Outbox:
                 "WHERE u.state = 'pending' AND (s.state IS NULL OR s.state = 'delivered') ORDER BY u.entry LIMIT 1"
             ).fetchone()
         return None if row is None else (row[0], row[1])
-
-    def count_refusals(self, lane: Lane, code: str | None, count: int) -> None:
-        """Remember how many refusals with the same code came in a row; ``code=None`` ends the row."""
-        state = self.lane(lane)
-        if (state.refusal_code, state.refusals) == (code, count):
-            return
-        with self.database.immediate() as connection:
-            connection.execute("UPDATE lanes SET refusal_code = ?, refusals = ? WHERE name = ?", (code, count, lane))
 
     def put_back(self, lane: Lane, code: str, count: int, now_ms: int) -> int:
         """Return the last ``count`` entries quarantined with ``code`` to pending: a storm, not bad sales."""
@@ -346,17 +255,46 @@ class Outbox:
         with self.database.immediate() as connection:
             for lane in LANES:
                 base = (
-                    f"UPDATE {lane} SET state = ?, next_attempt_ms = NULL, settled_ms = NULL "
+                    f"UPDATE {lane} SET state = ?, next_attempt_ms = NULL, settled_ms = NULL, "
+                    "code = CASE state WHEN 'quarantined' THEN ? ELSE code END "
                     "WHERE (state = 'quarantined' OR (state = 'pending' AND next_attempt_ms IS NOT NULL))"
                 )
                 if external_ids is None:
-                    moved += connection.execute(base, (after,)).rowcount
+                    moved += connection.execute(base, (after, Event.RETRIED_BY_PERSON.name)).rowcount
                 else:
                     for external_id in external_ids:
-                        moved += connection.execute(f"{base} AND external_id = ?", (after, external_id)).rowcount
+                        moved += connection.execute(
+                            f"{base} AND external_id = ?", (after, Event.RETRIED_BY_PERSON.name, external_id)
+                        ).rowcount
             subject = "all" if external_ids is None else ", ".join(external_ids[:20])
             self._note(connection, "retried by a person", subject, f"{moved} entries", now_ms)
             connection.execute("UPDATE lanes SET refusal_code = NULL, refusals = 0")
+        return moved
+
+    def judge_anew(self, now_ms: int) -> int:
+        """Return entries to pending that were refused a day ago or earlier: head office may have been mended since, and
+        judges the same entry anew (contract, section 5). Three times each; then a person must look.
+
+        Args:
+            now_ms: milliseconds since 1970.
+
+        Returns:
+            How many.
+        """
+        after = move(State.QUARANTINED, Event.JUDGED_ANEW)
+        wanted = "state = 'quarantined' AND last_attempt_ms < ? AND attempts <= ?"
+        limits = (now_ms - DAY_MS, JUDGED_ANEW_TIMES)
+        execute = self.database.connection.execute
+        moved = 0
+        for lane in LANES:
+            if execute(f"SELECT EXISTS (SELECT 1 FROM {lane} WHERE {wanted})", limits).fetchone()[0]:
+                with self.database.immediate() as connection:
+                    moved += connection.execute(
+                        f"UPDATE {lane} SET state = ?, settled_ms = NULL, next_attempt_ms = NULL, code = ? "
+                        f"WHERE {wanted}",
+                        (after, Event.JUDGED_ANEW.name, *limits),
+                    ).rowcount
+                    self._note(connection, "offered again after a day", lane, None, now_ms)
         return moved
 
     def counts(self, *, sales_only: bool = False) -> Counts:
@@ -520,3 +458,6 @@ def _sale_line(row: sqlite3.Row) -> OutboxLine:
     external_id, state, kind, device_seq, total, exponent, recorded_ms, *rest = row
     values = ["sales", external_id, state, kind, device_seq, format_money(total, exponent), recorded_ms, *rest, None]
     return OutboxLine(*values)
+
+
+__all__ = ["FIRST_ENTRY", "LANES", "Counts", "Entry", "Kept", "Lane", "LaneState", "Outbox", "OutboxLine", "Verdict"]

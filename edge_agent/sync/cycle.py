@@ -9,6 +9,7 @@ import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.domain.backoff import RETRY_AFTER_MAX_S, is_waiting
+from edge_agent.domain.calendar import plausible_offset_ms
 from edge_agent.domain.canonical import fingerprint
 from edge_agent.domain.catalog import DATASETS
 from edge_agent.domain.money import CURRENCY_EXPONENT
@@ -175,11 +176,12 @@ class Cycle:
         self.ho.download_method = self._facts.get("download_method", "GET")
         self.ho.epoch = self._facts.get("epoch")
         if "clock_offset_ms" in self._facts:
-            self.ho.clock_offset_ms = int(self._facts["clock_offset_ms"])
+            self.ho.clock_offset_ms = plausible_offset_ms(self._facts["clock_offset_ms"])
 
     # ---- up --------------------------------------------------------------------------------------------------
 
     def _push(self) -> None:
+        self.outbox.judge_anew(self.clock.now_ms())
         push = Push(
             self.ho,
             self.outbox,
@@ -210,7 +212,13 @@ class Cycle:
         for number, contiguous in push.heard.items():
             # Head office counts up to a lower number than it has acknowledged: it lost some (contract, section 8).
             if contiguous < self.ledger.settled_up_to(number) and not self._compared_lately(number):
-                self._compare_all = True
+                self._compare_soon()
+
+    def _compare_soon(self) -> None:
+        """A sign that head office lost something: compare in this cycle, or in the next one if this one does not come
+        to it."""
+        self._compare_all = True
+        self.ledger.compare_soon()
 
     def _compared_lately(self, number: int) -> bool:
         lives = [life for life in self.ledger.lives() if number in life.numbers]
@@ -289,7 +297,7 @@ class Cycle:
         if known_epoch is not None and epoch is not None and epoch != known_epoch:
             # Head office was restored: cursors are void, rows are kept until a snapshot has come (section 8).
             self.on_event("head office was restored", {"epoch": epoch})
-            self._compare_all = True
+            self._compare_soon()
             self.ledger.tell("head office was restored", "from a backup; what it lost is offered again", now)
             for dataset in (*DATASETS, "stock"):
                 self.store.begin_snapshot(dataset, self.store.state(dataset).scope)
@@ -347,7 +355,8 @@ class Cycle:
         )
         if self._catalogue_is_due(version, pull):
             self._pull_catalogue(version, pull)
-            self._compare_all = self._compare_all or pull.lost_place
+            if pull.lost_place:
+                self._compare_soon()
         else:
             self.report.unchanged = True
         if self._stock_is_due(pull):
@@ -430,7 +439,7 @@ class Cycle:
             return False
         if went_back:
             self.on_event("version went back", {"version": str(version.version)})
-            self._compare_all = True
+            self._compare_soon()
             detail = f"from {self._facts.get('version_number')} to {version.version}; a snapshot answers it"
             self.ledger.tell("head office's version went back", detail, self.clock.now_ms())
         return went_back
@@ -471,7 +480,7 @@ class Cycle:
         if self.ho.download_method != self._facts.get("download_method", "GET"):
             facts["download_method"] = self.ho.download_method
         offset = self.ho.clock_offset_ms
-        known = int(self._facts.get("clock_offset_ms", "0"))
+        known = plausible_offset_ms(self._facts.get("clock_offset_ms"))
         if offset is not None and abs(offset - known) > CLOCK_DRIFT_MS:
             facts["clock_offset_ms"] = str(offset if abs(offset) > CLOCK_DRIFT_MS else 0)
         if facts:

@@ -27,6 +27,7 @@ ENVELOPE_BYTES = 512
 _FAR_FUTURE_MS = 2**62
 _WAIT_AGAIN = 3  # waits as after so many failures
 _ACCEPTED = (Event.CREATED, Event.DUPLICATE)
+_ABOUT_THE_DEVICE = ("", "FORBIDDEN", "NOT_FOUND", "COMPANY_NOT_FOUND", "BRAND_NOT_FOUND", "STORE_NOT_FOUND")
 
 Offer = Callable[[list[Entry]], None]
 
@@ -176,8 +177,8 @@ class Push:
         """
         if not isinstance(error, Refused):
             return len(part) > 1 and self._isolates and _may_be_one(error)
-        about_one = len(part) == 1 and self._one_by_one("sales")
-        if error.status in (400, 413, 422) or (about_one and not (error.status == 403 and _is_bare(error))):
+        about_one = len(part) == 1 and self._one_by_one("sales") and error.status in (403, 404, 409)
+        if error.status in (400, 413, 422) or about_one:
             return len(part) > 1
         raise Unreachable(
             f"head office refuses uploads: {error.message}",
@@ -200,13 +201,13 @@ class Push:
             EdgeAgentError: the fault is not one entry's.
         """
         [entry, *others] = part
-        not_found = self._one_by_one(lane) and isinstance(error, Unreachable) and error.reason == "route"
+        not_found = self._one_by_one(lane) and isinstance(error, Unreachable) and error.reason in ("route", "forbidden")
         apart = self._isolates or entry.code == DOUBTED or not_found
         self._doubts += 1
         if others or not apart or not _may_be_one(error) or self._doubts >= DOUBTS_MAX:
             raise error
         if not_found:  # with such a head office "not found" may be the product: so it is, if it takes another sale
-            refused = Verdict(entry.entry, Event.REJECTED, code="HTTP_404", reason=error.message)
+            refused = Verdict(entry.entry, Event.REJECTED, code="NOT_FOUND", reason=error.message)
             self._not_found.append((entry, refused))
         self._settle(lane, [entry], [self._again(entry, DOUBTED, error.message, after=_WAIT_AGAIN + entry.attempts)])
 
@@ -237,10 +238,12 @@ class Push:
                 self.outbox.outcome_unknown("sales", [entry], self.clock.now_ms())
                 raise
             verdict = Verdict(entry.entry, Event.DUPLICATE)
-        except Refused:
+        except Refused as refusal:
             # A refusal may only mean "I have it already", also where this device was killed before it could note a
             # lost answer: look before quarantining.
             if not self._is_there(entry):
+                if refusal.status in (403, 404) and refusal.ho_code in _ABOUT_THE_DEVICE:
+                    raise Unreachable(refusal.message, reason="forbidden", may_be_one=True) from refusal
                 raise
             verdict = Verdict(entry.entry, Event.DUPLICATE)
         else:
@@ -292,19 +295,19 @@ class Push:
             setattr(pushed, name, getattr(pushed, name) + 1)
             if self.on_settled is not None:
                 self.on_settled(lane, entries[verdict.entry], verdict)
-        self._watch_for_storm(lane, found, now)
+        self._watch_for_storm(lane, [(verdict, entries[verdict.entry]) for verdict in found], now)
 
-    def _watch_for_storm(self, lane: Lane, found: Sequence[Verdict], now: int) -> None:
+    def _watch_for_storm(self, lane: Lane, found: Sequence[tuple[Verdict, Entry]], now: int) -> None:
         """Five refusals in a row with one code and nothing accepted between: put them back (contract, section 5)."""
         state = self.outbox.lane(lane)
         in_force = state.refusals == STORM_IN_FORCE
         code, run = state.refusal_code, STORM_REFUSALS - 1 if in_force else state.refusals
         set_aside = 0 if in_force else run  # how many of them stand in quarantine
         storm: tuple[str, int] | None = None
-        for verdict in found:
+        for verdict, entry in found:
             if verdict.event in _ACCEPTED:
                 code, run, set_aside, storm, in_force = None, 0, 0, None, False
-            elif verdict.event is Event.REJECTED and verdict.code is not None:
+            elif verdict.event is Event.REJECTED and verdict.code is not None and (in_force or not entry.was_refused):
                 goes_on = verdict.code == code
                 run, set_aside, code = run * goes_on + 1, set_aside * goes_on + 1, verdict.code
                 if run >= STORM_REFUSALS and self._storms_count:
@@ -334,11 +337,6 @@ class Push:
 def _may_be_one(error: EdgeAgentError) -> bool:
     """Whether head office itself spoke, so that one entry of what was offered may be at fault."""
     return isinstance(error, ContractBroken) or (isinstance(error, Unreachable) and error.may_be_one)
-
-
-def _is_bare(refusal: Refused) -> bool:
-    """Whether a refusal names no reason of its own: then it is rather about this device."""
-    return refusal.ho_code in ("", "FORBIDDEN")
 
 
 def _parts(due: list[Entry], *, one_by_one: bool) -> list[list[Entry]]:

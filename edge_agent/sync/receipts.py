@@ -19,6 +19,7 @@ FINISHED_LIFE_INTERVAL_MS = 7 * 24 * 3600 * 1000
 OFFERED_AGAIN_AFTER_MS = 24 * 3600 * 1000
 LISTED_MAX = 1_000
 OVER_WHEN_EQUAL = ("head office lost entries", "head office was restored", "head office's version went back")
+_MORE_THERE = ": another device has sold under this journal's numbers"  # nothing of ours is missing
 _OFFER = "It is offered again with the next sync."
 _GONE = "Its bytes were removed after delivery; tell head office to keep backups younger than retention_days."
 
@@ -103,12 +104,12 @@ class CompareReceipts:
         if not lost and not after_all:
             difference = self._difference(life, held, answer)
         uses = self._lost_uses(life, answer)
-        if difference is not None and not self._was_offered_for(life, difference):
+        if difference is not None and not difference.endswith(_MORE_THERE) and not self._was_offered(life):
             lost = self.ledger.delivered_in(life, [(1, life.last_seq)])
         if uses:
             words = f"head office holds {answer.usages} of {len(uses)} promotion uses of this journal"
             difference = words if difference is None else f"{difference}; {words}"
-            uses = [] if self._was_offered_for(life, difference) else uses
+            uses = [] if self._was_offered(life) else uses
         if self.only is not None:
             lost, after_all, uses = (
                 [line for line in lines if line.external_id == self.only] for lines in (lost, after_all, uses)
@@ -117,10 +118,9 @@ class CompareReceipts:
         if self.repair:
             self._repair(life, answer, lost, after_all, uses, difference, compared)
 
-    def _was_offered_for(self, life: Life, difference: str) -> bool:
-        """Whether everything was offered again for this very difference today: people must look now."""
-        same_epoch = life.checked_epoch == self.epoch
-        known = same_epoch and life.difference is not None and difference in life.difference
+    def _was_offered(self, life: Life) -> bool:
+        """Whether everything was offered again for a difference that is still there, today: people must look now."""
+        known = life.checked_epoch == self.epoch and life.difference is not None
         offered_ms = self.ledger.offered_ms(life)
         return known and offered_ms is not None and 0 <= self.clock.now_ms() - offered_ms < OFFERED_AGAIN_AFTER_MS
 
@@ -133,9 +133,9 @@ class CompareReceipts:
         sum_there = _decimal(answer.total_amount)
         if sum_here is None or (mine.sales == answer.count and sum_here == sum_there):
             return None
-        return (
-            f"head office counts {answer.count} sales of {answer.total_amount}, this device {mine.sales} of {sum_here}"
-        )
+        there, here = f"{answer.count} sales of {answer.total_amount}", f"{mine.sales} of {sum_here}"
+        words = f"head office counts {there}, this device {here}"
+        return words + _MORE_THERE if answer.count > mine.sales else words
 
     def _lost_uses(self, life: Life, answer: wire.Receipts) -> list[Line]:
         """All uses of the journal, when head office holds fewer than it took: it can't say which are gone."""

@@ -406,3 +406,36 @@ def test_a_look_up_that_fails_settles_nothing(baseline_till: Any, status: int) -
     )
     till.agent.sync()
     assert till.agent.sale(sale.external_id).state == "pending"
+
+
+@pytest.mark.parametrize("status", [402, 405, 406, 409, 410, 418, 451])
+def test_a_refusal_that_is_about_no_sale_quarantines_none(baseline_till: Any, clock: Any, status: int) -> None:
+    """What is neither 400 nor 422 says nothing of a sale, however few sales wait: after it ends, all go up."""
+    till = baseline_till
+    for _ in range(3):
+        till.sell()
+    till.office.intercept = lambda method, path: (status, {}, {"error": "no", "code": "X"})
+    for _ in range(4):
+        till.poll()
+        clock.advance(900)
+    if status != 409:  # a conflict may be about the sale: it is looked up, and judged anew after a day
+        assert till.agent.status()["quarantined"] == 0
+    till.office.intercept = None
+    for _ in range(5):
+        clock.advance(hours=13)
+        till.poll()
+    assert till.books_agree()
+
+
+def test_a_head_office_that_refuses_everything_for_an_hour(baseline_till: Any, clock: Any) -> None:
+    """400 to everything for an hour, with too few sales to see a storm: a day later all of them are up (G10)."""
+    till = baseline_till
+    for _ in range(3):
+        till.sell()
+    till.office.intercept = lambda method, path: (400, {}, {"error": "no"})
+    till.poll()
+    till.office.intercept = None
+    for _ in range(3):
+        clock.advance(hours=13)
+        till.poll()
+    assert till.books_agree()

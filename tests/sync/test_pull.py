@@ -514,3 +514,27 @@ def test_a_held_sweep_is_taken_when_the_digest_can_be_had_later(till: Any, clock
         till.poll()
     assert till.catalogue_agrees("promotions")
     assert till.agent.status()["datasets"]["promotions"]["held_sweep"] is None
+
+
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "nonsense"])
+def test_no_date_of_head_office_stops_the_till(till: Any, date: str) -> None:
+    """A ``Date`` that can't be is no clock: selling, business dates and status go on."""
+    till.office.intercept = lambda method, path: (500, {"Date": date}, {"error": "oops"})
+    till.poll()
+    till.agent._facts_until = -1.0
+    assert till.sell().business_date[:2] == "20"
+    assert till.agent.status()["clock_offset_ms"] == 0
+
+
+def test_an_etag_that_can_not_be_sent_is_not_kept(till: Any) -> None:
+    """One odd header does not poison the cycles after it."""
+    till.office.intercept = lambda method, path: (
+        (200, {"ETag": '"\u00e4\u00ff"'}, {"version": 99, "capabilities": ["cursor"]}) if "version" in path else None
+    )
+    try:
+        till.agent.sync()
+    finally:
+        till.office.intercept = None
+    till.office.world.edit("products", till.cola, price="1.00")
+    assert not till.agent.sync().errors
+    assert till.catalogue_agrees()

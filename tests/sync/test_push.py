@@ -696,3 +696,37 @@ def test_sales_go_up_while_the_version_can_not_be_asked(till: Any, clock: Any) -
     assert states(till) == ["delivered"]
     error = till.agent.status()["last_error"]
     assert (error["lane"], "out of order" in error["message"]) == ("pull", True)
+
+
+def test_a_refused_sale_is_judged_anew_by_itself(till: Any, clock: Any) -> None:
+    """A day later head office may have been mended: a refused sale is offered again, three times, with nobody there."""
+    bad = till.sell(till.nobody)
+    till.poll()
+    for _ in range(10):
+        clock.advance(hours=13)
+        till.poll()
+    assert till.agent.sale_record(bad.external_id).attempts == 4
+    assert till.agent.sale(bad.external_id).state == "quarantined"
+    other = till.sell(till.nobody)
+    till.poll()
+    assert till.agent.sale(other.external_id).state == "quarantined"
+    till.office.world.upsert("products", {"id": till.nobody, "name": "Found", "brand_id": till.office.brand_id})
+    clock.advance(hours=25)
+    till.poll()
+    assert till.agent.sale(other.external_id).state == "delivered"
+
+
+def test_refused_sales_that_are_judged_anew_are_no_storm(till: Any, clock: Any) -> None:
+    """What head office refused one by one and refuses again is no sign that everything is refused."""
+    for _ in range(STORM_REFUSALS + 1):
+        till.sell(till.nobody)
+        till.poll()
+        till.sell()
+        till.poll()
+    assert states(till).count("quarantined") == STORM_REFUSALS + 1
+    clock.advance(hours=25)
+    assert not till.poll().errors
+    assert states(till).count("quarantined") == STORM_REFUSALS + 1
+    till.agent.retry()
+    assert not till.poll().errors
+    assert states(till).count("quarantined") == STORM_REFUSALS + 1

@@ -261,3 +261,49 @@ def test_what_is_lost_twice_is_offered_twice(till: Any, clock: Any) -> None:
         till.office.world.restore(backup, new_epoch=False)
         settle(till, clock, rounds=3)
         assert uses_agree(till)
+
+
+def test_a_sign_of_a_restore_is_not_forgotten(till: Any, clock: Any, open_agent: Make) -> None:
+    """When the line drops, or the program ends, right after head office told its new epoch: the next cycle compares."""
+    till.sell()
+    till.poll()
+    backup = till.office.world.snapshot()
+    till.sell()
+    till.poll()
+    till.office.world.restore(backup)
+    till.office.intercept = lambda method, path: (500, {}, {"error": "oops"}) if "version" not in path else None
+    till.poll()
+    assert not till.books_agree()
+    till.office.intercept = None
+    till.agent.close()
+    till.agent = open_agent(till.agent.home)
+    clock.advance(600)
+    till.poll()
+    assert till.books_agree()
+
+
+def test_a_twin_that_sold_under_our_numbers_is_no_loss(till: Any, clock: Any) -> None:
+    """Head office that counts more than we sold has lost nothing: it is told, and nothing is offered again."""
+    for _ in range(2):
+        till.sell()
+    till.poll()
+    body = till.agent.sale_record(till.sell().external_id).fields()
+    till.poll()
+    twin = {**body, "external_id": "0191e5a2-7c3b-7def-8a01-23456789abcd"}
+    assert till.office.world.books.take(twin).status == "created"
+    settle(till, clock)
+    assert till.paths().count("POST sales") == 2
+    [difference] = till.agent.status()["receipts"]["differences"]
+    assert "another device has sold" in difference
+
+
+@pytest.mark.parametrize("number", [2**63, 2**70, -1, 2**40])
+def test_receipts_beyond_all_numbers(till: Any, clock: Any, number: int) -> None:
+    """Numbers no journal can have are no receipts: that step fails in words, and sales go up."""
+    till.sell()
+    clock.advance(hours=HOURS)
+    answer = {"contiguous_seq": 1, "highest_seq": number, "count": 1, "total_amount": "1.00"}
+    till.office.intercept = lambda method, path: (200, {}, answer) if "receipts" in path else None
+    report = till.poll()
+    assert [error.code for error in report.errors] == ["CONTRACT_BROKEN"]
+    assert till.books_agree()
