@@ -246,7 +246,7 @@ class Cycle:
         )
         lives = self.ledger.lives() if self._compare_all else comparing.due()
         if not lives:
-            if self._compare_all:  # this device has sold nothing yet: nothing can be missing
+            if not self.ledger.lives():  # this device has sold nothing yet: nothing can be missing
                 self.ledger.over(*OVER_WHEN_EQUAL)
             return 0
         self._at = "receipts"

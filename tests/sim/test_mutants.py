@@ -18,6 +18,7 @@ from edge_agent.head_office.client import HttpHeadOffice
 from edge_agent.storage.catalog import CatalogStore, PageWrite
 from edge_agent.storage.journal import Journal
 from edge_agent.storage.outbox import Outbox, Verdict
+from edge_agent.sync import verdicts
 from edge_agent.sync.push import Push
 
 from .checks import Tally
@@ -36,20 +37,19 @@ def believes_a_lost_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         try:
             offer(self, batch)
         except Unreachable:
-            verdicts = [Verdict(entry.entry, Event.CREATED) for entry in batch]
-            self._settle("sales", {entry.entry: entry for entry in batch}, verdicts)
+            self._settle("sales", batch, [Verdict(entry.entry, Event.CREATED) for entry in batch])
 
     monkeypatch.setattr(Push, "_offer_sales", hopeful)
 
 
 def believes_any_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes an answer about other bytes for an answer about this sale."""
-    verdict = Push._sale_verdict
+    of_sale = verdicts._of_sale
 
-    def careless(self: Push, entry: Any, result: wire.SaleResult | None) -> Verdict:
-        return verdict(self, entry if result is None else replace(entry, fingerprint=result.fingerprint), result)
+    def careless(entry: Any, results: list[wire.SaleResult], again: Any) -> Verdict:
+        return of_sale(replace(entry, fingerprint=results[0].fingerprint) if results else entry, results, again)
 
-    monkeypatch.setattr(Push, "_sale_verdict", careless)
+    monkeypatch.setattr(verdicts, "_of_sale", careless)
 
 
 def leaves_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +100,8 @@ def gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets a sale aside that head office did not refuse, after its second failure."""
     settle = Outbox.settle
 
-    def impatient(self: Outbox, lane: Any, verdicts: Sequence[Verdict], now_ms: int) -> None:
-        bad = [replace(v, event=Event.REJECTED) if v.code == "NO_RESULT" else v for v in verdicts]
+    def impatient(self: Outbox, lane: Any, found: Sequence[Verdict], now_ms: int) -> None:
+        bad = [replace(v, event=Event.REJECTED) if v.code == "NO_RESULT" else v for v in found]
         settle(self, lane, bad, now_ms)
 
     monkeypatch.setattr(Outbox, "settle", impatient)
@@ -115,7 +115,7 @@ def forgets_a_use(monkeypatch: pytest.MonkeyPatch) -> None:
         if len(bodies) == 1:
             return push(self, bodies)
         answer = push(self, bodies[:-1])
-        return msgspec.structs.replace(answer, created=answer.created + 1)
+        return msgspec.structs.replace(answer, created=(answer.created or 0) + 1, total=len(bodies))
 
     monkeypatch.setattr(HttpHeadOffice, "push_usages", short)
 

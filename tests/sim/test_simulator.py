@@ -3,6 +3,7 @@
 SIM_SEED=…   the seed a failure printed
 SIM_RUNS=…   how many runs the long test makes in all (make soak)
 SIM_STEPS=…  how many steps a run has at most
+SIM_SHRINK=1 look for the fewest steps of a failure: takes minutes
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LONG_RUNS = int(os.environ.get("SIM_RUNS", "2080"))
 def simulated(simulate: Callable[..., None], evidence: Callable[..., None], seed: int, runs: int) -> None:
     tally = Tally()
     try:
-        simulate(seed, runs, tally)
+        simulate(seed, runs, tally, shrink="SIM_SHRINK" in os.environ)
     finally:
         evidence(FAULT, tally.runs, lost=tally.lost, doubled=tally.doubled, stuck=tally.stuck)
     assert (tally.lost, tally.doubled, tally.stuck) == (0, 0, 0)
