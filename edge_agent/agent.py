@@ -24,7 +24,7 @@ from edge_agent.errors import InvalidSale, StoreBroken
 from edge_agent.news import Event, News
 from edge_agent.nightly import Nightly
 from edge_agent.recorded import RecordedUsage, Sale, Usage, as_sale
-from edge_agent.recovery import Recovery, open_sound
+from edge_agent.recovery import Recovery, moved_aside, open_sound
 from edge_agent.settings import CREDENTIALS_NAME, Settings, find_home, load_settings
 from edge_agent.status import build_status
 from edge_agent.storage.ballast import Ballast
@@ -152,8 +152,11 @@ class EdgeAgent:
         try:
             return work()
         except StoreBroken as error:
-            if not error.is_damaged or error.file == CATALOG_NAME:
+            if not error.is_damaged:
                 raise
+            if error.file == CATALOG_NAME:  # it can be pulled again
+                moved_aside(self._store.database, self._clock)
+                return work()
             if not self._recovery.replace_damaged_journal(error):
                 raise
         except (TypeError, ValueError, LookupError) as error:  # what damage can put into a column

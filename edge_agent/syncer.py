@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.clock import Clock
-from edge_agent.domain.backoff import is_waiting
 from edge_agent.errors import AlreadyRunning, EdgeAgentError, StoreBroken, Unreachable
 from edge_agent.news import News
 from edge_agent.recovery import Recovery, moved_aside
@@ -345,7 +344,7 @@ class Syncer:
         now = self._clock.now_ms()
         circuit = self._circuit.state()
         rests_until = circuit.next_attempt_ms or circuit.resume_ms
-        if rests_until is not None and is_waiting(rests_until, now):
+        if rests_until is not None and circuit.waits(now):
             due = [(rests_until - now) / 1000]  # nothing is asked before that
         else:
             waits = [self._outbox.lane(name).next_attempt_ms for name in (*LANES, "pull")]

@@ -32,7 +32,7 @@ FLOORS: dict[str, set[str]] = {
     "recovery": {"errors", "clock", "machine", "storage"},
     "key": {"domain", "errors"},
     "portable": {"domain", "errors", "key", "storage"},
-    "syncer": {"domain", "errors", "settings", "clock", "storage", "head_office", "sync", "loop", "news", "recovery"},
+    "syncer": {"errors", "settings", "clock", "storage", "head_office", "sync", "loop", "news", "recovery"},
     "agent": {
         *("domain", "errors", "settings", "clock", "storage", "head_office", "sync"),
         *("catalog", "status", "recorded", "news", "syncer", "recovery", "nightly", "key", "portable"),

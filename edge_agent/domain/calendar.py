@@ -6,7 +6,7 @@ import datetime as dt
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-OFFSET_MAX_MS = 50 * 365 * 86_400 * 1000  # a dead battery sets a till back by decades, not by more
+OFFSET_MAX_MS = 500 * 365 * 86_400 * 1000  # beyond that no calendar can count
 
 
 def plausible_offset_ms(offset: str | int | None) -> int:

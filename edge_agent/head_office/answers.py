@@ -15,6 +15,7 @@ from edge_agent.domain.calendar import plausible_offset_ms
 from edge_agent.errors import ContractBroken, CursorLost, EdgeAgentError, NotSignedIn, Refused, Unreachable
 from edge_agent.head_office import wire
 
+YEAR_MIN, YEAR_MAX = 2020, 2120  # what a head office's clock may say
 _WRONG_PLACE_HINT = "Check url, company_id, brand_id and store_id in settings.toml with head office."
 
 
@@ -46,8 +47,8 @@ def _http_date(text: str) -> dt.datetime | None:
 def clock_offset_ms(headers: Mapping[str, str], now: dt.datetime) -> int | None:
     """Head office's clock less the device's, in milliseconds; None without a ``Date``. Exact to about a second."""
     moment = _http_date(headers.get("date", ""))
-    if moment is None:
-        return None
+    if moment is None or not YEAR_MIN <= moment.year <= YEAR_MAX:
+        return None  # this clock of head office's, or of a proxy's, tells nothing
     offset = round((moment - now).total_seconds() * 1000) + 500  # Date is cut to whole seconds
     return plausible_offset_ms(offset) or None
 

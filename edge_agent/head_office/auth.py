@@ -65,7 +65,7 @@ class SecretFiles:
                 values |= msgspec.json.decode((self._home / name).read_bytes(), type=dict[str, str])
             except FileNotFoundError:
                 continue
-            except (OSError, msgspec.MsgspecError):
+            except (OSError, ValueError, msgspec.MsgspecError):
                 # A damaged token file costs a new sign-in; a damaged password shows as "not signed in".
                 continue
         password = os.environ.get("EDGE_AGENT_PASSWORD") or values.get("password")

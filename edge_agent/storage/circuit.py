@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_agent.domain.backoff import delay_s
+from edge_agent.domain.backoff import delay_s, is_waiting
 from edge_agent.errors import EdgeAgentError
 from edge_agent.storage.database import Database, in_own_words, typed
 from edge_agent.storage.journal import Journal
 
+SPREAD_MAX_MS = 3_600_000
 _STATE = "SELECT failures, next_attempt_ms, retry_after_ms, code, reason, since_ms, resume_ms FROM circuit"
 
 
@@ -30,6 +31,12 @@ class CircuitState:
     reason: str | None
     since_ms: int | None
     resume_ms: int | None
+
+    def waits(self, now_ms: int) -> bool:
+        """Whether the next probe, or this device's turn after an outage, is still to come."""
+        asked_for = self.retry_after_ms is not None
+        resumes = self.resume_ms is not None and now_ms < self.resume_ms <= now_ms + SPREAD_MAX_MS
+        return resumes or is_waiting(self.next_attempt_ms, now_ms, asked_for=asked_for)
 
 
 @in_own_words

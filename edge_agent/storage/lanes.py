@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_agent.domain.backoff import delay_s
+from edge_agent.domain.backoff import delay_s, is_waiting
 from edge_agent.errors import EdgeAgentError
 from edge_agent.storage.database import Database, in_own_words, typed
 from edge_agent.storage.journal import Journal
@@ -30,6 +30,16 @@ class LaneState:
     head: str | None = None  # what has stood first in vain though head office answers
     head_since_ms: int | None = None
     head_cause: str | None = None
+    moved_ms: int | None = None  # when something behind such a head was taken
+
+    def waits(self, now_ms: int) -> bool:
+        """Whether its next attempt is still to come."""
+        return is_waiting(self.next_attempt_ms, now_ms, asked_for=self.retry_after_ms is not None)
+
+    @property
+    def stands_since_ms(self) -> int | None:
+        """Since when nothing at all has moved; None when something does, or nothing waits in vain."""
+        return None if self.head_since_ms is None else max(self.head_since_ms, self.moved_ms or 0)
 
 
 @in_own_words
@@ -48,7 +58,7 @@ class Lanes:
         """A lane's state."""
         row = self.database.connection.execute(
             "SELECT name, failures, next_attempt_ms, retry_after_ms, code, reason, failing_since_ms, refusal_code, "
-            "refusals, head, head_since_ms, head_cause FROM lanes WHERE name = ?",
+            "refusals, head, head_since_ms, head_cause, moved_ms FROM lanes WHERE name = ?",
             (name,),
         ).fetchone()
         return typed(LaneState, row or (), self.database.path)
@@ -88,7 +98,7 @@ class Lanes:
                     (name,),
                 )
 
-    def note_head(self, name: str, head: str | None, cause: str | None, now_ms: int) -> None:
+    def note_head(self, name: str, head: str | None, cause: str | None, now_ms: int, *, moved: bool = False) -> None:
         """Remember what stands first in a lane although head office answers; None when the lane moves.
 
         Args:
@@ -96,15 +106,16 @@ class Lanes:
             head: an entry's id, or the cursors of the catalogue.
             cause: why it does not move, in words.
             now_ms: milliseconds since 1970; kept from the first time this head was noted.
+            moved: whether something behind it was taken.
         """
         state = self.lane(name)
-        if (state.head, state.head_cause) == (head, cause):
+        if (state.head, state.head_cause) == (head, cause) and not (moved and head is not None):
             return
         since = None if head is None else state.head_since_ms if state.head == head else now_ms
         with self.database.immediate() as connection:
             connection.execute(
-                "UPDATE lanes SET head = ?, head_since_ms = ?, head_cause = ? WHERE name = ?",
-                (head, since, cause, name),
+                "UPDATE lanes SET head = ?, head_since_ms = ?, head_cause = ?, moved_ms = ? WHERE name = ?",
+                (head, since, cause, now_ms if moved else state.moved_ms, name),
             )
 
     def count_refusals(self, lane: Lane, code: str | None, count: int) -> None:

@@ -242,7 +242,7 @@ class Ledger:
 
     def comparing_waits(self, now_ms: int) -> bool:
         """Whether a comparison that failed is to be tried again later."""
-        return is_waiting(self._pause()[1], now_ms)
+        return is_waiting(self._pause()[1], now_ms, asked_for=True)
 
     def comparing_failed(self, error: EdgeAgentError, *, dice: float, now_ms: int) -> None:
         """Note why receipts could not be compared, and when to ask again: a restart does not forget it.

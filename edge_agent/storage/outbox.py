@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge_agent.domain.backoff import WAIT_MAX_MS
+from edge_agent.domain.backoff import OWN_WAIT_MAX_MS
 from edge_agent.domain.canonical import fingerprint
 from edge_agent.domain.money import format_money
 from edge_agent.domain.outbox import Event, State, move
@@ -28,14 +28,14 @@ REFUSED_BEFORE = tuple(event.name for event in (Event.JUDGED_ANEW, Event.COUNTED
 SETTLED_PER_TRANSACTION = 50  # a sale never waits longer than for this many rows
 
 _DUE_SALES = """
-SELECT s.entry, s.external_id, s.fingerprint, s.kind, s.attempts, s.code, b.body
+SELECT s.entry, s.external_id, s.fingerprint, s.kind, s.attempts, s.unknown_outcomes, s.code, b.body
 FROM sales s JOIN sale_bodies b ON b.entry = s.entry
 WHERE s.state = 'pending' AND s.entry > ? AND (s.next_attempt_ms IS NULL OR s.next_attempt_ms NOT BETWEEN ? AND ?)
     AND (s.kind = 'sale' OR NOT ?)
 ORDER BY s.entry LIMIT ?"""
 # A usage that names a sale of this journal waits for that sale alone; any other goes its way.
 _DUE_USAGES = """
-SELECT u.entry, u.external_id, u.fingerprint, 'usage', u.attempts, u.code, u.body
+SELECT u.entry, u.external_id, u.fingerprint, 'usage', u.attempts, u.unknown_outcomes, u.code, u.body
 FROM usages u LEFT JOIN sales s ON s.external_id = u.sale_external_id
 WHERE u.state = 'pending' AND u.entry > ? AND (u.next_attempt_ms IS NULL OR u.next_attempt_ms NOT BETWEEN ? AND ?)
     AND (s.state IS NULL OR s.state = 'delivered')
@@ -51,6 +51,7 @@ class Entry:
     fingerprint: str
     kind: str
     attempts: int
+    unknown_outcomes: int
     code: str | None
     body: bytes
 
@@ -146,7 +147,7 @@ class Outbox(Lanes):
             sales_only: leave refunds and voids out (a baseline head office would count them as sales).
             newest: the last entries first.
         """
-        waiting = (now_ms + 1, now_ms + WAIT_MAX_MS)  # as domain.backoff.is_waiting
+        waiting = (now_ms + 1, now_ms + OWN_WAIT_MAX_MS)  # as domain.backoff.is_waiting
         if lane == "sales":
             query, values = _DUE_SALES, [after, *waiting, sales_only, count_max]
         else:

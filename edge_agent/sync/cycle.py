@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from edge_agent.clock import Clock
-from edge_agent.domain.backoff import RETRY_AFTER_MAX_S, is_waiting
+from edge_agent.domain.backoff import RETRY_AFTER_MAX_S
 from edge_agent.domain.calendar import plausible_offset_ms
 from edge_agent.domain.canonical import fingerprint
 from edge_agent.domain.catalog import DATASETS
@@ -124,8 +124,7 @@ class Cycle:
         """Whether the next probe of a dead head office, or this device's turn after an outage, is still to come."""
         if self.asked:
             return False
-        state, now = self.circuit.state(), self.clock.now_ms()
-        return is_waiting(state.next_attempt_ms, now) or is_waiting(state.resume_ms, now)
+        return self.circuit.state().waits(self.clock.now_ms())
 
     def _comes_back(self) -> bool:
         """After failures: one small request shows whether head office is back. False when it is others' turn first."""
@@ -146,8 +145,7 @@ class Cycle:
         spread_ms = int(self.clock.dice() * self.settings.return_spread_s * 1000)
         outage_ms = self.clock.now_ms() - (state.since_ms or 0)
         if self.asked or outage_ms < LONG_OUTAGE_MS or not spread_ms:
-            self.circuit.works()
-            return True
+            return True  # half open: it counts as working when this whole cycle went well
         self.circuit.works(resume_ms=self.clock.now_ms() + spread_ms)
         return False
 
@@ -262,6 +260,10 @@ class Cycle:
         self.ledger.comparing_works()
         self._compare_all = False
         self.report.offered_again += offered
+        if comparing.acknowledged_lost:
+            # Acknowledged numbers are gone: so may be what our cursors stand for (contract, section 8).
+            for dataset in (*DATASETS, "stock"):
+                self.store.begin_snapshot(dataset, self.store.state(dataset).scope)
         return offered
 
     def _offer_again(self) -> None:
@@ -306,7 +308,7 @@ class Cycle:
         self._facts = self.store.all_meta()
 
     def _pull_waits(self) -> bool:
-        return not self.asked and is_waiting(self.outbox.lane("pull").next_attempt_ms, self.clock.now_ms())
+        return not self.asked and self.outbox.lane("pull").waits(self.clock.now_ms())
 
     def _pull(self) -> None:
         """Bring the catalogue up to date, and note when it does not move though head office answers (G11)."""

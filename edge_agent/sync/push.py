@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.clock import Clock
-from edge_agent.domain.backoff import delay_s, is_waiting
+from edge_agent.domain.backoff import delay_s
 from edge_agent.domain.baseline_sale import baseline_sale
 from edge_agent.domain.outbox import Event
 from edge_agent.domain.watchdog import Rung, portion, rung
@@ -21,7 +21,9 @@ from edge_agent.sync.report import Progress, Pushed, no_progress
 
 STORM_REFUSALS = 5
 STORM_IN_FORCE = -1  # stands for a count of refusals: they were put back, and one other entry is tried first
+LOOK_UPS_GIVEN_UP = 10
 DOUBTS_MAX = 3  # so many entries that fail one after the other are no fault of theirs
+_TRIES = {Rung.SMALLER_BATCHES: 20, Rung.ONE_BY_ONE: 20}  # offers in vain, before a run of small ones ends
 DOUBTED = "FAILS_ALONE"  # offered by itself from then on, so that it holds nobody else back
 ENVELOPE_BYTES = 512
 _FAR_FUTURE_MS = 2**62
@@ -70,6 +72,9 @@ class Push:
     heard: dict[int, int] = field(default_factory=dict)  # contiguous_seq by the number of a life
     _isolates: bool = False  # the lane has stood for long: a batch that fails is split, and its culprit set apart
     _storms_count: bool = True  # head office has shown in this run that it takes entries
+    _moved: bool = False  # head office took something in this run
+    _in_vain: int = 0  # offers since it last took something
+    _failures: int = 0  # of this lane in a row, before this run
     _doubts: int = 0
     _not_found: list[tuple[Entry, Verdict]] = field(default_factory=list)
 
@@ -82,15 +87,17 @@ class Push:
         """
         state = self.outbox.lane(lane)
         now = self.clock.now_ms()
-        if not self.asked and is_waiting(state.next_attempt_ms, now):
+        if not self.asked and state.waits(now):
             return False
-        step = rung(state.head_since_ms, now)
-        self._isolates, self._storms_count, self._doubts = step >= Rung.NEW_CONNECTION, True, 0
+        step = rung(state.stands_since_ms, now)
+        self._isolates = rung(state.head_since_ms, now) >= Rung.NEW_CONNECTION
+        self._failures = state.failures
+        self._storms_count, self._moved, self._doubts, self._in_vain = True, False, 0, 0
         try:
             self._climb(step)
             if state.refusals == STORM_IN_FORCE:
                 self._try_another(lane)
-            self._drain(lane, portion(step, self.settings.batch_count_max))
+            self._drain(lane, portion(step, self.settings.batch_count_max), tries=_TRIES.get(step))
         except StoreBroken:
             raise
         except EdgeAgentError as error:
@@ -116,7 +123,7 @@ class Push:
         first = self.outbox.head(lane, sales_only=self._one_by_one(lane))
         cause = None if first is None else error.message if error is not None else first[1]
         if first is not None and cause is not None:
-            self.outbox.note_head(lane, first[0], cause, self.clock.now_ms())
+            self.outbox.note_head(lane, first[0], cause, self.clock.now_ms(), moved=self._moved)
         else:  # nothing waits, or only what was recorded just now
             self.outbox.note_head(lane, None, None, self.clock.now_ms())
 
@@ -128,7 +135,7 @@ class Push:
             return self._offer_usages
         return self._offer_one_sale if self._one_by_one(lane) else self._offer_sales
 
-    def _drain(self, lane: Lane, count_max: int) -> None:
+    def _drain(self, lane: Lane, count_max: int, *, tries: int | None) -> None:
         one_by_one = self._one_by_one(lane)
         done, after = 0, FIRST_ENTRY
         total = None
@@ -148,6 +155,9 @@ class Push:
                 total = counts.pending_sales if lane == "sales" else counts.pending_usages
             after = due[-1].entry
             for part in _parts(due, one_by_one=one_by_one):
+                if tries is not None and self._in_vain >= tries:
+                    return  # so many offers that nothing came of: the rest waits for the next attempt
+                self._in_vain += 1
                 self._offer_and_split(lane, part)
                 done += len(part)
                 self.progress(lane, done, max(total, done))
@@ -187,7 +197,9 @@ class Push:
         ) from error
 
     def _settle_refused(self, lane: Lane, entry: Entry, refusal: Refused) -> None:
-        if refusal.status == 413:  # of one sale alone that is no word about it: some proxy is too narrow
+        if refusal.ho_code == verdicts.UNNAMED:
+            verdict = self._again(entry, verdicts.UNNAMED, refusal.message)
+        elif refusal.status == 413:  # of one sale alone that is no word about it: some proxy is too narrow
             verdict = self._again(entry, "PAYLOAD_TOO_LARGE", refusal.message)
         else:
             code = refusal.ho_code or f"HTTP_{refusal.status}"
@@ -203,11 +215,14 @@ class Push:
         [entry, *others] = part
         not_found = self._one_by_one(lane) and isinstance(error, Unreachable) and error.reason in ("route", "forbidden")
         apart = self._isolates or entry.code == DOUBTED or not_found
-        self._doubts += 1
+        self._doubts += not (not_found and self._moved)
         if others or not apart or not _may_be_one(error) or self._doubts >= DOUBTS_MAX:
             raise error
         if not_found:  # with such a head office "not found" may be the product: so it is, if it takes another sale
             refused = Verdict(entry.entry, Event.REJECTED, code="NOT_FOUND", reason=error.message)
+            if self._moved:
+                self._settle(lane, [entry], [refused])
+                return
             self._not_found.append((entry, refused))
         self._settle(lane, [entry], [self._again(entry, DOUBTED, error.message, after=_WAIT_AGAIN + entry.attempts)])
 
@@ -226,6 +241,9 @@ class Push:
     def _offer_one_sale(self, batch: list[Entry]) -> None:
         """One sale to a baseline head office; 200 and 201 both mean that it has the sale."""
         [entry] = batch
+        if entry.unknown_outcomes and self._is_there(entry):  # such a head office may count it twice (G4)
+            self._settle("sales", [entry], [Verdict(entry.entry, Event.DUPLICATE)])
+            return
         try:
             answer = self.ho.push_sale(baseline_sale(entry.body))
         except Unreachable as error:
@@ -262,9 +280,11 @@ class Push:
         try:
             return self.ho.has_sale(entry.external_id)
         except Unreachable as error:
-            if error.reason not in ("route", "forbidden", "redirect"):
-                raise
-            return False
+            if error.reason in ("route", "forbidden", "redirect"):
+                return False
+            if self._failures >= LOOK_UPS_GIVEN_UP and not error.line_is_down:
+                return False  # this route of head office is broken: it must not hold the sales for ever
+            raise
         except (Refused, ContractBroken):
             return False
 
@@ -287,6 +307,8 @@ class Push:
         entries = {entry.entry: entry for entry in batch}
         now = self.clock.now_ms()
         self.outbox.settle(lane, found, now)
+        if any(verdict.event in _ACCEPTED for verdict in found):
+            self._moved, self._in_vain = True, 0
         pushed = self.sales if lane == "sales" else self.usages
         for verdict in found:
             name = {Event.CREATED: "created", Event.DUPLICATE: "duplicate", Event.REJECTED: "rejected"}.get(
@@ -341,6 +363,8 @@ def _may_be_one(error: EdgeAgentError) -> bool:
 
 def _parts(due: list[Entry], *, one_by_one: bool) -> list[list[Entry]]:
     """How entries are offered: together, and each that fails alone behind the others, by itself."""
-    apart = [[entry] for entry in due if one_by_one or entry.code == DOUBTED]
-    together = [] if one_by_one else [entry for entry in due if entry.code != DOUBTED]
-    return [together, *apart] if together else apart
+    apart = [[entry] for entry in due if entry.code == DOUBTED]
+    others = [entry for entry in due if entry.code != DOUBTED]
+    if one_by_one:
+        return [[entry] for entry in others] + apart
+    return [others, *apart] if others else apart

@@ -63,6 +63,7 @@ class CompareReceipts:
     on_event: Callable[[str, dict[str, str]], None]
     repair: bool = True
     only: str | None = None
+    acknowledged_lost: bool = False
 
     def due(self) -> list[Life]:
         """The lives whose six hours are over, or that were last compared with another life of head office."""
@@ -100,6 +101,7 @@ class CompareReceipts:
             self.begin_life(f"head office has seen number {held.highest_seq} of a journal that ends at {life.last_seq}")
         lost = self.ledger.delivered_in(life, held.not_held())
         after_all = [line for line in self.ledger.quarantined(life) if held.accepted(line.device_seq or 0)]
+        self.acknowledged_lost = self.acknowledged_lost or bool(lost)
         difference = None
         if not lost and not after_all:
             difference = self._difference(life, held, answer)

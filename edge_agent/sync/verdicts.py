@@ -11,6 +11,7 @@ from edge_agent.errors import ContractBroken, Refused
 from edge_agent.head_office import wire
 from edge_agent.storage.outbox import Entry, Verdict
 
+UNNAMED = "UNNAMED"  # an error that is about none of what was sent
 _ACCEPTED = {"created": Event.CREATED, "duplicate": Event.DUPLICATE}
 
 Again = Callable[[Entry, str, str], Verdict]
@@ -63,7 +64,7 @@ def of_usages(batch: Sequence[Entry], answer: wire.UsagesAnswer, again: Again) -
     for error in answer.errors or []:
         entry = _named_by(error, [entry for entry in batch if entry.entry not in errors], batch)
         if entry is None:
-            raise Refused("head office refused a usage it does not name", status=422, ho_code="UNNAMED")
+            raise Refused("head office refused a usage it does not name", status=422, ho_code=UNNAMED)
         errors[entry.entry] = error
     _check_numbers(batch, answer, len(errors))
     fresh = answer.created or 0

@@ -46,6 +46,7 @@ CREATE INDEX sales_warned ON sales (entry) WHERE warnings IS NOT NULL;
 ALTER TABLE lanes ADD COLUMN head TEXT;
 ALTER TABLE lanes ADD COLUMN head_since_ms INTEGER;
 ALTER TABLE lanes ADD COLUMN head_cause TEXT;
+ALTER TABLE lanes ADD COLUMN moved_ms INTEGER;  -- when something behind such a head was taken
 
 -- One breaker for the whole head office: while it is open, a dead line gets one probe and not one request a lane.
 CREATE TABLE circuit (

@@ -439,3 +439,37 @@ def test_a_head_office_that_refuses_everything_for_an_hour(baseline_till: Any, c
         clock.advance(hours=13)
         till.poll()
     assert till.books_agree()
+
+
+def test_a_lost_answer_is_looked_up_before_the_sale_is_sent_again(baseline_till: Any) -> None:
+    """Where head office does not know duplicates but can be asked, a sale whose answer was lost is not sent twice."""
+    till = baseline_till
+    till.sell()
+    till.office.drop_after_commit = 1
+    till.poll()
+    till.office.clear_requests()
+    till.agent.sync()
+    assert "POST sales" not in till.paths()
+    assert till.books_agree()
+
+
+def test_five_products_that_are_not_found_hold_nobody_up(baseline_till: Any, clock: Any) -> None:
+    """Several bare 404 at the head of the lane are set apart, and behind the others from then on."""
+    till = baseline_till
+    bad = {till.sell().external_id for _ in range(5)}
+    good = [till.sell() for _ in range(8)]
+    real = till.office.world.books.take_single
+
+    def take(sale: Any, raw: Any) -> Any:
+        from ho_stub.errors import ContractError
+
+        if raw["external_id"] in bad:
+            raise ContractError(404, "", "Not found.")
+        return real(sale, raw)
+
+    till.office.world.books.take_single = take
+    for _ in range(6):
+        till.poll()
+        clock.advance(600)
+    assert {till.agent.sale(sale.external_id).state for sale in good} == {"delivered"}
+    assert {till.agent.sale(one).state for one in bad} == {"quarantined"}

@@ -730,3 +730,114 @@ def test_refused_sales_that_are_judged_anew_are_no_storm(till: Any, clock: Any) 
     till.agent.retry()
     assert not till.poll().errors
     assert states(till).count("quarantined") == STORM_REFUSALS + 1
+
+
+@pytest.mark.parametrize("asked", ["0", "1", "Wed, 01 Jan 2020 00:00:00 GMT"])
+def test_a_retry_after_of_nothing_is_no_leave_to_storm(till: Any, clock: Any, asked: str) -> None:
+    """A ``Retry-After`` of no time at all still backs off, longer and longer."""
+    clock.rolls = 0.9
+    till.sell()
+    till.office.intercept = lambda method, path: (503, {"Retry-After": asked}, {"error": "busy"})
+    waits = []
+    for _ in range(6):
+        till.poll()
+        waits.append(till.agent._outbox.lane("sales").next_attempt_ms - clock.now_ms())
+        clock.advance(waits[-1] / 1000 + 0.1)
+    assert waits[-1] > 60_000
+
+
+@pytest.mark.parametrize("hours", [-1, -5, -23])
+def test_a_clock_set_back_by_hours_stalls_nothing(till: Any, clock: Any, hours: int) -> None:
+    """An own wait is at most five minutes: one that now lies hours ahead was stored before the clock was set back."""
+    clock.rolls = 0.9
+    till.sell()
+    till.office.stop()
+    for _ in range(4):
+        till.poll()
+        clock.advance(290)
+    clock.advance(hours=hours)
+    till.office.start()
+    till.poll()
+    assert till.agent.status()["pending"] == 0
+
+
+def test_one_sale_that_is_always_to_be_sent_again_slows_nobody(till: Any, clock: Any) -> None:
+    """``retry`` for ever of one sale is told, and the others still go up together."""
+    stuck = till.sell().external_id
+    real = till.office.world.books.take
+
+    def take(raw: Any) -> Any:
+        from ho_stub.books import Outcome
+
+        if raw["external_id"] == stuck:
+            return Outcome(stuck, None, "retry", None, "INTERNAL_ERROR", "later")
+        return real(raw)
+
+    till.office.world.books.take = take
+    for _ in range(10):
+        till.sell()
+        till.poll()
+        clock.advance(1200)
+    for _ in range(60):
+        till.sell()
+    till.office.clear_requests()
+    till.poll()
+    assert till.paths().count("POST sales") <= 3
+    assert till.agent.status()["pending"] == 1
+    assert till.agent.status()["stalled"][0]["head"] == stuck
+
+
+def test_sales_that_are_all_to_be_sent_again_cost_few_requests(till: Any, clock: Any) -> None:
+    """When nothing is taken, the ladder's small batches end after some tries."""
+    for _ in range(100):
+        till.sell()
+    sent: list[str] = []
+
+    def intercept(method: str, path: str) -> Any:
+        if SALES in path:
+            sent.append(path)
+            return 200, {}, {"results": []}
+        return None
+
+    till.office.intercept = intercept
+    for _ in range(10):
+        sent.clear()
+        till.poll()
+        assert len(sent) <= 25
+        clock.advance(1200)
+
+
+def test_a_route_that_drops_while_the_version_works_is_not_hammered(till: Any, clock: Any) -> None:
+    """The breaker counts on until a whole cycle went well."""
+    from edge_agent.errors import Unreachable
+
+    clock.rolls = 0.9
+    till.sell()
+    till.agent.record_usage(till.deal, "1.00", bill_id="1")
+    kind = type(till.agent._syncer._connect(None))
+    real, asked = kind._exchange, []
+
+    def dropping(self: Any, method: str, path: str, **more: Any) -> Any:
+        asked.append(path)
+        if method == "POST" and "token" not in path:
+            raise Unreachable("head office can't be reached", reason="network")
+        return real(self, method, path, **more)
+
+    kind._exchange = dropping
+    try:
+        for _ in range(720):
+            till.poll()
+            clock.advance(10)
+    finally:
+        kind._exchange = real
+    assert len(asked) < 1_500
+
+
+def test_damaged_tokens_cost_a_sign_in(till: Any, open_agent: Make) -> None:
+    """Bytes that are no text in the token file: the password signs in."""
+    till.agent.close()
+    (till.agent.home / "tokens.json").write_bytes(b'{"access": "\xff\xfe", "refresh": "x"}')
+    till.agent = open_agent(till.agent.home)
+    till.sell()
+    assert till.agent.sync().pushed.created == 1
+    assert till.books_agree()

@@ -307,3 +307,19 @@ def test_receipts_beyond_all_numbers(till: Any, clock: Any, number: int) -> None
     report = till.poll()
     assert [error.code for error in report.errors] == ["CONTRACT_BROKEN"]
     assert till.books_agree()
+
+
+def test_acknowledged_numbers_that_are_gone_void_the_cursors(till: Any, clock: Any) -> None:
+    """Restored without knowing it: what the cursors stood for may be gone, so snapshots follow (section 8)."""
+    world = till.office.world
+    till.sell()
+    till.poll()
+    backup = world.snapshot()
+    till.sell()
+    world.edit("products", till.cola, price="9999.00")
+    till.poll()
+    world.restore(backup, new_epoch=False)
+    till.office.clear_requests()
+    settle(till, clock)
+    assert till.books_agree()
+    assert till.catalogue_agrees()
