@@ -22,7 +22,7 @@ def words(till: Any) -> str:
 
 def test_a_dead_head_office_gets_one_probe(till: Any, clock: Any) -> None:
     """Whatever waits in whichever lane: while nobody answers, one small request at a time asks whether it is back."""
-    clock.rolls = 0.5
+    clock.rolls = 0.05
     asked: list[str] = []
     till.sell()
     till.agent.record_usage(till.deal, "1.00", bill_id="1")

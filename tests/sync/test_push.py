@@ -732,24 +732,24 @@ def test_refused_sales_that_are_judged_anew_are_no_storm(till: Any, clock: Any) 
     assert states(till).count("quarantined") == STORM_REFUSALS + 1
 
 
-@pytest.mark.parametrize("asked", ["0", "1", "Wed, 01 Jan 2020 00:00:00 GMT"])
+@pytest.mark.parametrize("asked", ["0", "Wed, 01 Jan 2020 00:00:00 GMT"])
 def test_a_retry_after_of_nothing_is_no_leave_to_storm(till: Any, clock: Any, asked: str) -> None:
     """A ``Retry-After`` of no time at all still backs off, longer and longer."""
-    clock.rolls = 0.9
+    clock.rolls = 0.05
     till.sell()
     till.office.intercept = lambda method, path: (503, {"Retry-After": asked}, {"error": "busy"})
     waits = []
-    for _ in range(6):
+    for _ in range(7):
         till.poll()
         waits.append(till.agent._outbox.lane("sales").next_attempt_ms - clock.now_ms())
         clock.advance(waits[-1] / 1000 + 0.1)
-    assert waits[-1] > 60_000
+    assert waits[-1] > 10 * waits[0]
 
 
 @pytest.mark.parametrize("hours", [-1, -5, -23])
 def test_a_clock_set_back_by_hours_stalls_nothing(till: Any, clock: Any, hours: int) -> None:
     """An own wait is at most five minutes: one that now lies hours ahead was stored before the clock was set back."""
-    clock.rolls = 0.9
+    clock.rolls = 0.05
     till.sell()
     till.office.stop()
     for _ in range(4):
@@ -811,7 +811,7 @@ def test_a_route_that_drops_while_the_version_works_is_not_hammered(till: Any, c
     """The breaker counts on until a whole cycle went well."""
     from edge_agent.errors import Unreachable
 
-    clock.rolls = 0.9
+    clock.rolls = 0.05
     till.sell()
     till.agent.record_usage(till.deal, "1.00", bill_id="1")
     kind = type(till.agent._syncer._connect(None))
@@ -825,12 +825,12 @@ def test_a_route_that_drops_while_the_version_works_is_not_hammered(till: Any, c
 
     kind._exchange = dropping
     try:
-        for _ in range(720):
+        for _ in range(60):
             till.poll()
-            clock.advance(10)
+            clock.advance(2)
     finally:
         kind._exchange = real
-    assert len(asked) < 1_500
+    assert len(asked) < 200
 
 
 def test_damaged_tokens_cost_a_sign_in(till: Any, open_agent: Make) -> None:

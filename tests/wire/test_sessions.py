@@ -18,7 +18,7 @@ STEPS = 8
 SLOW_SHARE = 0.02  # each slow fault waits for a real time limit
 QUICK_TRIALS = 1
 QUICK_MIXED = 4
-SLOW_TRIALS = 24
+SLOW_TRIALS = 12
 SLOW_MIXED = 60
 PAUSES_S = (0.5, 30.0, 400.0, 3_000.0)
 # A baseline head office that answers a single sale with 403 has refused that sale (contract, section 5).
