@@ -76,7 +76,7 @@ class Push:
     _in_vain: int = 0  # offers since it last took something
     _failures: int = 0  # of this lane in a row, before this run
     _doubts: int = 0
-    _not_found: list[tuple[Entry, Verdict]] = field(default_factory=list)
+    _others_go: bool = False  # head office has taken others since the head of the lane first failed
 
     def run(self, lane: Lane) -> bool:
         """Offer everything that is due in a lane; False when the lane waits for its next attempt.
@@ -92,6 +92,7 @@ class Push:
         step = rung(state.stands_since_ms, now)
         self._isolates = rung(state.head_since_ms, now) >= Rung.NEW_CONNECTION
         self._failures = state.failures
+        self._others_go = state.head_since_ms is not None and (state.moved_ms or 0) >= state.head_since_ms
         self._storms_count, self._moved, self._doubts, self._in_vain = True, False, 0, 0
         try:
             self._climb(step)
@@ -105,8 +106,6 @@ class Push:
                 self.outbox.lane_failed(lane, error, dice=self.clock.dice(), now_ms=self.clock.now_ms())
                 self._watch_progress(lane, error)
             raise
-        finally:
-            self._not_found.clear()
         self.outbox.lane_works(lane)
         self._watch_progress(lane, None)
         return True
@@ -171,7 +170,7 @@ class Push:
                 offer(part)
                 self._doubts = 0
             except (Refused, Unreachable, ContractBroken) as error:
-                if self._is_to_be_split(error, part):
+                if self._is_to_be_split(lane, error, part):
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]  # the earlier half comes off the stack first
                 elif isinstance(error, Refused):
@@ -179,7 +178,7 @@ class Push:
                 else:
                     self._doubt(lane, part, error)
 
-    def _is_to_be_split(self, error: EdgeAgentError, part: Sequence[Entry]) -> bool:
+    def _is_to_be_split(self, lane: Lane, error: EdgeAgentError, part: Sequence[Entry]) -> bool:
         """Whether a part that failed as a whole is offered again in halves.
 
         Raises:
@@ -187,7 +186,7 @@ class Push:
         """
         if not isinstance(error, Refused):
             return len(part) > 1 and self._isolates and _may_be_one(error)
-        about_one = len(part) == 1 and self._one_by_one("sales") and error.status in (403, 404, 409)
+        about_one = len(part) == 1 and self._one_by_one(lane) and error.status in (403, 404, 409)
         if error.status in (400, 413, 422) or about_one:
             return len(part) > 1
         raise Unreachable(
@@ -215,15 +214,15 @@ class Push:
         [entry, *others] = part
         not_found = self._one_by_one(lane) and isinstance(error, Unreachable) and error.reason in ("route", "forbidden")
         apart = self._isolates or entry.code == DOUBTED or not_found
-        self._doubts += not (not_found and self._moved)
+        others_go = self._moved or self._others_go
+        self._doubts += not (not_found and others_go)
         if others or not apart or not _may_be_one(error) or self._doubts >= DOUBTS_MAX:
             raise error
-        if not_found:  # with such a head office "not found" may be the product: so it is, if it takes another sale
+        if not_found and others_go and entry.code == DOUBTED:
+            # Not found again, while others were taken: with such a head office that is its word about this sale.
             refused = Verdict(entry.entry, Event.REJECTED, code="NOT_FOUND", reason=error.message)
-            if self._moved:
-                self._settle(lane, [entry], [refused])
-                return
-            self._not_found.append((entry, refused))
+            self._settle(lane, [entry], [refused])
+            return
         self._settle(lane, [entry], [self._again(entry, DOUBTED, error.message, after=_WAIT_AGAIN + entry.attempts)])
 
     # ---- sales -----------------------------------------------------------------------------------------------
@@ -267,9 +266,6 @@ class Push:
         else:
             verdict = Verdict(entry.entry, Event.CREATED, ho_id=None if answer.id is None else str(answer.id))
         self._settle("sales", [entry], [verdict])
-        doubted, self._not_found = self._not_found, []
-        for missing, refused in doubted:  # head office takes sales: it was those sales that it did not find
-            self._settle("sales", [missing], [refused])
 
     def _is_there(self, entry: Entry) -> bool:
         """Whether head office lists a sale; False where it can't be asked that.
@@ -329,7 +325,11 @@ class Push:
         for verdict, entry in found:
             if verdict.event in _ACCEPTED:
                 code, run, set_aside, storm, in_force = None, 0, 0, None, False
-            elif verdict.event is Event.REJECTED and verdict.code is not None and (in_force or not entry.was_refused):
+            elif (
+                verdict.event is Event.REJECTED
+                and verdict.code is not None
+                and (in_force or not _is_judged_alone(entry))
+            ):
                 goes_on = verdict.code == code
                 run, set_aside, code = run * goes_on + 1, set_aside * goes_on + 1, verdict.code
                 if run >= STORM_REFUSALS and self._storms_count:
@@ -354,6 +354,11 @@ class Push:
         if newest:
             self._offer_and_split(lane, newest)
         self._storms_count = self.outbox.lane(lane).refusals == STORM_IN_FORCE
+
+
+def _is_judged_alone(entry: Entry) -> bool:
+    """Whether a refusal of this entry says nothing of head office as a whole."""
+    return entry.was_refused or entry.code == DOUBTED
 
 
 def _may_be_one(error: EdgeAgentError) -> bool:

@@ -346,7 +346,7 @@ def test_a_repeated_version_that_goes_back_means_a_snapshot(baseline_till: Any) 
 
 
 def test_a_product_that_is_not_found_blocks_nobody(baseline_till: Any, clock: Any) -> None:
-    """A bare 404 may be the product's: the sale is set apart, and refused once head office takes another one (G7)."""
+    """A bare 404 may be the product's: the sale is set apart, and refused if that stays so while others go (G7)."""
     till = baseline_till
     bad, good = till.sell(), [till.sell() for _ in range(3)]
     real = till.office.world.books.take_single
@@ -361,6 +361,9 @@ def test_a_product_that_is_not_found_blocks_nobody(baseline_till: Any, clock: An
     till.office.world.books.take_single = take
     till.poll()
     assert {till.agent.sale(sale.external_id).state for sale in good} == {"delivered"}
+    assert till.agent.sale(bad.external_id).state == "pending", "once may be anybody's fault"
+    clock.advance(600)
+    till.poll()
     assert till.agent.sale(bad.external_id).state == "quarantined"
 
 
@@ -468,8 +471,21 @@ def test_five_products_that_are_not_found_hold_nobody_up(baseline_till: Any, clo
         return real(sale, raw)
 
     till.office.world.books.take_single = take
-    for _ in range(6):
+    for _ in range(8):
         till.poll()
         clock.advance(600)
     assert {till.agent.sale(sale.external_id).state for sale in good} == {"delivered"}
     assert {till.agent.sale(one).state for one in bad} == {"quarantined"}
+
+
+def test_a_device_that_is_refused_keeps_its_uses(baseline_till: Any, clock: Any) -> None:
+    """403 to the uses is about this device: the one use that waits stays pending, and goes up later (G3)."""
+    till = baseline_till
+    till.agent.record_usage(till.deal, "1.00", bill_id="1")
+    till.office.intercept = lambda method, path: (403, {}, {"error": "no", "code": "FORBIDDEN"})
+    till.poll()
+    assert till.agent.status()["pending_usages"] == 1
+    till.office.intercept = None
+    clock.advance(600)
+    till.poll()
+    assert till.office.world.usage_count() == 1

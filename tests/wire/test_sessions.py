@@ -96,7 +96,7 @@ def run_trials(open_shop: Make, evidence: Make, family: str, names: list[str], t
             if not (count.is_clean and exact):
                 agree = {name: shop.till.catalogue_agrees(name) for name in ("categories", "products", "promotions")}
                 faulty.append((trial, count, polls, early, shop.money_agrees(), agree, shop.words()))
-                print(trial, faulty[-1], shop.line.seen, sep="\n")
+                print(trial, faulty[-1], shop.line.seen, shop.till.agent.outbox(), sep="\n")
     evidence(f"wire: {family}", trials, lost=total.lost, doubled=total.doubled, stuck=total.stuck)
     assert total.is_clean, f"WIRE_SEED={seed}: {faulty}"
     assert not faulty, f"WIRE_SEED={seed}: {faulty}"
