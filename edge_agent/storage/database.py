@@ -66,7 +66,8 @@ def broken(error: Exception, path: Path) -> StoreBroken:
         or "not a database" in text
         or "corrupt" in text
         or "could not decode" in text
-        or "no such table" in text
+        or "no such table" in text  # our own names: the schema itself is damaged
+        or "no such column" in text
     ):
         return StoreBroken(
             f"{path.name} is damaged",
