@@ -162,6 +162,7 @@ def _make_pending(agent: EdgeAgent, count: int) -> None:
         connection.execute("INSERT INTO meta VALUES ('moves_indexed_entry', ?)", (str(ENTRIES_PER_JOURNAL + count),))
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    agent._recovery.shadow.catch_up()  # what a shop's idle moments do while so many sales gather
 
 
 def backlog(folder: Path, *, quick: bool) -> list[Figure]:
