@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_agent.domain.portable import KEY_BYTES
 from edge_agent.errors import InvalidSettings, StoreBroken
+from edge_agent.storage.durable import sync_folder
 
 KEY_NAME = "device.key"
 
@@ -79,13 +80,3 @@ def read_key(path: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise InvalidSettings("--key", f"{path} is no device's key", hint="Give the other device's device.key.")
     return key
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in a folder durable, where a folder can be synced (not on Windows)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -29,8 +29,8 @@ from edge_agent.domain.portable import (
     line_of,
 )
 from edge_agent.errors import InvalidSale, InvalidSettings, StoreBroken
-from edge_agent.key import sync_folder
 from edge_agent.storage.adopt import Adopting, Fate
+from edge_agent.storage.durable import sync_folder
 from edge_agent.storage.journal import Journal
 from edge_agent.storage.outbox import LANES, LAST_ENTRY, Kept, Lane, Outbox
 

@@ -30,7 +30,7 @@ FLOORS: dict[str, set[str]] = {
     "machine": set(),
     "nightly": {"errors", "clock", "recovery", "settings", "storage"},
     "recovery": {"errors", "clock", "machine", "storage"},
-    "key": {"domain", "errors"},
+    "key": {"domain", "errors", "storage"},
     "portable": {"domain", "errors", "key", "storage"},
     "syncer": {"errors", "settings", "clock", "storage", "head_office", "sync", "loop", "news", "recovery"},
     "agent": {

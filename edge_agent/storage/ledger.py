@@ -54,7 +54,6 @@ class Delivered:
     """What this journal believes that head office holds of a life."""
 
     sales: int
-    uses: int
     totals: dict[tuple[str, int], int]
     """Minor units by currency and exponent, signed by kind."""
 
@@ -114,7 +113,7 @@ class Ledger:
         """What head office should hold of a life, by its own word."""
         execute = self.database.connection.execute
         totals: dict[tuple[str, int], int] = {}
-        sales = uses = 0
+        sales = 0
         for number in life.numbers:
             rows = execute(
                 "SELECT currency, exponent, count(*), sum(CASE kind WHEN 'sale' THEN total_minor ELSE -total_minor END)"
@@ -124,10 +123,7 @@ class Ledger:
             for currency, exponent, count, total in rows:
                 sales += count
                 totals[currency, exponent] = totals.get((currency, exponent), 0) + total
-            uses += execute(
-                "SELECT count(*) FROM usages WHERE journal_number = ? AND state = 'delivered'", (number,)
-            ).fetchone()[0]
-        return Delivered(sales, uses, totals)
+        return Delivered(sales, totals)
 
     def settled_up_to(self, number: int) -> int:
         """Up to which number head office has given its word about every sale of a life; 0 for an adopted one."""
@@ -157,13 +153,12 @@ class Ledger:
             for number in life.numbers
         )
 
-    def delivered_in(self, life: Life, ranges: Iterable[tuple[int, int]], *, limit: int = -1) -> list[Line]:
+    def delivered_in(self, life: Life, ranges: Iterable[tuple[int, int]]) -> list[Line]:
         """Delivered sales with numbers in these ranges, oldest first.
 
         Args:
             life: whose.
             ranges: numbers, both ends included.
-            limit: at most so many a range; -1 for all.
         """
         rows = []
         for low, high in ranges:
@@ -171,8 +166,8 @@ class Ledger:
                 rows += self.database.connection.execute(
                     "SELECT s.entry, s.external_id, s.device_seq, b.entry IS NOT NULL FROM sales s "
                     "LEFT JOIN sale_bodies b ON b.entry = s.entry WHERE s.entry BETWEEN ? AND ? "
-                    "AND s.state = 'delivered' ORDER BY s.entry LIMIT ?",
-                    (*_range(number, low, high), limit),
+                    "AND s.state = 'delivered' ORDER BY s.entry",
+                    _range(number, low, high),
                 ).fetchall()
         return [Line(entry, external_id, seq, bool(body)) for entry, external_id, seq, body in rows]
 

@@ -155,7 +155,8 @@ class Shadow:
     def _append(self, lines: list[bytes]) -> None:
         create_private(self.path, self._mode)
         with self.path.open("ab") as file:
-            file.write(b"\n".join(lines) + b"\n")
+            # Begins a line of its own: a power cut may have left the last one unfinished.
+            file.write(b"\n" + b"\n".join(lines) + b"\n")
             file.flush()
             os.fsync(file.fileno())
 

@@ -141,8 +141,6 @@ class CompareReceipts:
 
     def _lost_uses(self, life: Life, answer: wire.Receipts) -> list[Line]:
         """All uses of the journal, when head office holds fewer than it took: it can't say which are gone."""
-        if not life.is_whole:
-            return []
         uses = self.ledger.delivered_uses(life)
         return uses if answer.usages < len(uses) else []
 

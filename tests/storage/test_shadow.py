@@ -280,3 +280,16 @@ def test_a_file_system_without_lasting_numbers_does_not_begin_lives_for_ever(
     assert len(till.agent._journal.lives()) <= 6
     till.agent.sync()
     assert till.books_agree()
+
+
+def test_a_line_that_a_power_cut_left_unfinished_takes_no_other_along(till: Any) -> None:
+    """What is copied after it begins a line of its own."""
+    till.office.stop()
+    first = sell(till, 3)
+    idle(till.agent)
+    shadow = till.agent._recovery.shadow
+    shadow.path.write_bytes(shadow.path.read_bytes() + b'{"kind":"entry","lane":"sal')
+    second = sell(till, 2)
+    idle(till.agent)
+    assert {entry.external_id for entry in shadow.entries()} >= {*first, *second}
+    assert shadow.behind() is None

@@ -323,3 +323,18 @@ def test_acknowledged_numbers_that_are_gone_void_the_cursors(till: Any, clock: A
     settle(till, clock)
     assert till.books_agree()
     assert till.catalogue_agrees()
+
+
+def test_uses_that_came_from_another_journal_are_compared_too(make_till: Make, clock: Any, tmp_path: Any) -> None:
+    """Uses that were imported and went up from here are offered again like those recorded here."""
+    till = make_till()
+    other = make_till(till.office, name="other", device_id="pos-03")
+    till.agent.record_usage(till.deal, "1.00", bill_id="1")
+    till.agent.export_outbox(tmp_path / "outbox.jsonl")
+    other.agent.import_outbox(tmp_path / "outbox.jsonl")
+    backup = till.office.world.snapshot()
+    other.poll()
+    assert till.office.world.usage_count() == 1
+    till.office.world.restore(backup)
+    settle(other, clock)
+    assert till.office.world.usage_count() == 1
