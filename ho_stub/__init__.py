@@ -6,6 +6,9 @@ Run it with `ho-stub run`, test against it with `ho_stub.testing.HeadOffice`.
     app, call         the application; one request: who asks, its reach, its body, the answer
     version, downloads, baseline, uploads
                       the routes, by section of the contract
+    events, bell      a stream of hints: the version moved; what rings when it does
+    gaps              the gaps of head offices in the field, each a switch of the profile baseline
+    front, held       the gaps on the wire; what a gap lets happen later than it should
     world             one company and its data; every change to it is one commit
     feed, stock       what changed, in commit order, read by cursor
     books, receipts, usages, ledger

@@ -11,10 +11,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ho_stub import downloads, uploads, version
+from ho_stub import baseline, downloads, events, uploads, version
 from ho_stub.call import Sender
 from ho_stub.errors import ContractError, NotSignedIn, bad_request
 from ho_stub.examples import CREDENTIALS, REFRESH, takes
+from ho_stub.front import Front
 from ho_stub.world import World
 
 DESCRIPTION = """The reference head office of the edge agent's wire contract (`docs/head-office-api.md`).
@@ -70,14 +71,22 @@ def create_app(world: World) -> ASGIApp:
     app.state.world = world
     routers = [router, version.router, downloads.router, uploads.router]
     if world.native:
-        routers += [downloads.native_router, uploads.native_router]
+        routers += [downloads.native_router, uploads.native_router, events.router]
     for one in routers:
         app.include_router(one)
 
     def contract_error(_: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, ContractError)
-        kind = "application/problem+json" if world.native else "application/json"
-        return JSONResponse(exc.body(native=world.native), exc.status, media_type=kind)
+        if not world.native:
+            status, body = baseline.error(exc, world.gaps)
+            return JSONResponse(body, status)
+        return JSONResponse(exc.body(native=True), exc.status, media_type="application/problem+json")
+
+    def not_signed_in(_: Request, exc: Exception) -> JSONResponse:
+        """401 with a body of its own kind."""
+        is_english = not world.gaps.is_on("errors_in_indonesian")
+        body = {"detail": str(exc) if is_english else baseline.INDONESIAN[401]}
+        return JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})
 
     def malformed(request: Request, _: Exception) -> JSONResponse:
         return contract_error(request, bad_request("The request is malformed."))
@@ -98,7 +107,7 @@ def create_app(world: World) -> ASGIApp:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Exception, internal)
     # Around the whole application: an answer to a mistake of ours has the epoch too.
-    return EpochHeader(app, world) if world.native else app
+    return EpochHeader(app, world) if world.native else Front(app, world.gaps)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -114,11 +123,6 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def not_signed_in(_: Request, exc: Exception) -> JSONResponse:
-    """401 with a body of its own kind."""
-    return JSONResponse({"detail": str(exc)}, 401, {"WWW-Authenticate": "Bearer"})
 
 
 class EpochHeader:

@@ -31,6 +31,7 @@ class Call:
     def account(self) -> Account:
         """Who asks."""
         if self._account is None:
+            self.world.settle_gaps()  # before anything is answered: this property is the first thing a route asks for
             self._account = self.world.accounts.who(self.request.headers.get("authorization"))
         return self._account
 

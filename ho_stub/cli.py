@@ -1,5 +1,6 @@
 """`ho-stub`: run a head office on this machine."""
 
+import socket
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,8 +29,17 @@ def run(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="head office's date; decides which promotions it sends"),
     ] = None,
+    gap: Annotated[
+        list[str] | None,
+        typer.Option(help="a gap of the profile baseline, as NAME or NAME=VALUE (say it once for each); 'list': all"),
+    ] = None,
 ) -> None:
     """Serve until Ctrl-C. The lines printed first can be pasted into `edge-agent init`."""
+    from ho_stub import gaps
+
+    if gap and "list" in gap:
+        typer.echo(gaps.listing())
+        return
     import uvicorn
 
     from ho_stub.app import create_app, listen
@@ -37,7 +47,7 @@ def run(
     from ho_stub.world import World
 
     try:
-        world = World(db if db == ":memory:" else Path(db), data or None, profile)
+        world = World(db if db == ":memory:" else Path(db), data or None, profile, gap or ())
         world.set_today(today.date() if today else None)
         listener = listen(host, port)
     except (ValueError, OSError, DatabaseError) as exc:
@@ -46,11 +56,19 @@ def run(
     port = listener.getsockname()[1]
     device = world.device
     typer.echo(f"Head office ({profile}): http://{host}:{port}  API: http://{host}:{port}/docs")
+    if gap:
+        typer.echo(f"Gaps: {', '.join(gap)}")
     typer.echo(f"Account: {device['username']} / {device['password']}")
     typer.echo(f"Static key: {world.accounts.static_key(device['username'])}\n")
     typer.echo(
         f"edge-agent init --url http://{host}:{port} --username {device['username']} --company {world.company_id} "
         f"--brand {device['brand_id']} --store {device['store_id']} --device {device['username']}"
     )
-    uvicorn.Server(uvicorn.Config(create_app(world), log_level="info", lifespan="off", ws="none")).run([listener])
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            world.bell.close()  # streams of hints would never end by themselves
+            await super().shutdown(sockets)
+
+    Server(uvicorn.Config(create_app(world), log_level="info", lifespan="off", ws="none")).run([listener])
     world.close()

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Database:
         self.lock = threading.RLock()
         self._writing = 0
         self._marked: set[str] = set()
+        self._moved: set[str] = set()
+        self.on_commit: Callable[[Collection[str]], None] = lambda _moved: None  # told which counters moved
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         if path != ":memory:":
             # One connection only, so the WAL reset bug of older SQLites can't strike.
@@ -81,11 +83,16 @@ class Database:
                 self._connection.execute(f"ROLLBACK TO {name}" if self._writing else "ROLLBACK")
                 if self._writing:
                     self._connection.execute(f"RELEASE {name}")
+                else:
+                    self._moved.clear()
                 raise
             self._writing -= 1
             if not self._writing:
                 self._marked.clear()
             self._connection.execute(f"RELEASE {name}" if self._writing else "COMMIT")
+            if not self._writing and self._moved:
+                moved, self._moved = self._moved, set()
+                self.on_commit(moved)
 
     @contextmanager
     def read(self) -> Iterator[None]:
@@ -99,6 +106,7 @@ class Database:
         seq = self.current(counter)
         if counter not in self._marked:
             self._marked.add(counter)
+            self._moved.add(counter)
             self.run("INSERT INTO mark VALUES (?, ?, ?)", (counter, seq, secrets.randbits(32)))
         return seq
 

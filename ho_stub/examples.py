@@ -114,6 +114,13 @@ PRODUCTS: Example = {
     "snapshot": False,
 }
 DIGEST: Example = {"dataset": "products", "cursor": CURSOR, "count": 92331, "leaves": ["19da057c3f9f79ab", "…"]}
+EVENTS = """: this stream tells when to pull
+
+event: changed
+data: {"version":4712}
+
+: still here
+"""
 
 
 def takes(example: Example) -> dict[str, Any]:

@@ -138,8 +138,19 @@ class Feed:
         return self._at(scope, self.head(scope.dataset))
 
     def mark_of(self, dataset: str, seq: int) -> int | None:
-        """The mark of a number that the dataset has reached."""
-        return self._db.mark("change", seq) if seq <= self.head(dataset) else None
+        """The mark of a number that the dataset has reached, and whose later tombstones are all still known."""
+        return self._db.mark("change", seq) if self._purged(dataset) <= seq <= self.head(dataset) else None
+
+    def purge(self, dataset: str, before: int) -> None:
+        """Forget the tombstones of changes before a number, as head offices do to save room: a cursor that has not
+        passed them all answers 410 from now on. Their ids stay known, for the sales that name them."""
+        sql = "SELECT max(seq) FROM departure WHERE dataset = ? AND seq < ?"
+        newest = self._db.value(sql, (dataset, before)) or 0
+        self._db.set_meta(f"purged {dataset}", str(max(newest, self._purged(dataset))))
+
+    def _purged(self, dataset: str) -> int:
+        """The newest tombstone that was purged, 0 when none was."""
+        return int(self._db.meta(f"purged {dataset}") or 0)
 
     def _at(self, scope: Scope, seq: int, after: str | None = None) -> Cursor:
         return Cursor(self._epoch, scope.key, seq, self._db.mark("change", seq), after)
@@ -200,8 +211,9 @@ class Feed:
 
     def departed_since(self, scope: Scope, moment_us: int) -> list[str]:
         """Ids that the scope lost at or after a moment and has not now."""
-        sql = f"SELECT DISTINCT id {GONE} AND at_us >= :us"
-        return [row_id for (row_id,) in self._db.rows(sql, _bound(scope, us=moment_us))]
+        sql = f"SELECT DISTINCT id {GONE} AND at_us >= :us AND seq > :purged"
+        bound = _bound(scope, us=moment_us, purged=self._purged(scope.dataset))
+        return [row_id for (row_id,) in self._db.rows(sql, bound)]
 
     def count(self, scope: Scope) -> int:
         """How many rows the scope sees."""

@@ -21,10 +21,12 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ho_stub.app import create_app, listen
+from ho_stub.gaps import Wanted
 from ho_stub.seed import Source
 from ho_stub.world import Profile, World
 
 START_S_MAX = 10.0
+LAST_WORDS_S = 0.5
 
 # What an intercept gives instead of head office's answer; a dict is sent as JSON.
 Canned = tuple[int, Mapping[str, str], "bytes | str | dict[str, Any]"]
@@ -44,8 +46,9 @@ class HeadOffice:
         db: str | Path = ":memory:",
         profile: Profile = "native",
         port: int = 0,
+        gaps: Wanted = (),
     ) -> None:
-        self.world = World(db, data, profile)
+        self.world = World(db, data, profile, gaps)
         self.profile: Profile = profile
         self.port = port
         self.requests: list[tuple[str, str, int]] = []
@@ -133,8 +136,9 @@ class _Server(uvicorn.Server):
             listener.close()
         for connection in list(self.server_state.connections):
             getattr(connection, "transport").abort()  # noqa: B009 - the protocol's type doesn't tell
-        for task in list(self.server_state.tasks):
-            task.cancel()
+        if tasks := list(self.server_state.tasks):  # what streams ends by itself, since its client is gone
+            for task in (await asyncio.wait(tasks, timeout=LAST_WORDS_S))[1]:
+                task.cancel()
         await asyncio.sleep(0)
 
 

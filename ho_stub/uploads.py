@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import msgspec
 from fastapi import APIRouter, Response
 
+from ho_stub import baseline
 from ho_stub.call import Call, Caller, Sender, signed_in, too_large
 from ho_stub.errors import ContractError, Rejected, bad_request
 from ho_stub.examples import BATCH, HEARTBEAT, RECEIPTS, RESULTS, SINGLE, TAKEN, USAGES, gives, takes
@@ -77,6 +78,8 @@ def usage(call: Sender) -> Response:
     usages = _batch(call.body(), "usages")
     with call.world.db.write():
         taken = call.world.usage_logs.take(usages, call.world.feed, native=call.world.native)
+    if call.world.gaps.is_on("usage_always_created"):
+        taken |= {"created": len(usages), "duplicates": 0, "errors": []}
     return call.answer(json.dumps(taken).encode())
 
 
@@ -97,7 +100,9 @@ def single_sale(call: Sender) -> Response:
         raise ContractError(403 if call.world.native else 404, exc.code, str(exc)) from exc
     _, found = call.world.ledger.page("WHERE id = ?", [outcome.id], 1, 0)
     answer = _listed(call, found[0]) | {"products": outcome.products}
-    return call.answer(msgspec.json.encode(answer), 201 if outcome.status == "created" else 200)
+    is_new = outcome.status == "created"
+    status = 201 if is_new else baseline.stored_before(call.world.gaps, found[0]["received_at"])
+    return call.answer(msgspec.json.encode(answer), status)
 
 
 @router.get("/api/sales/", summary="Sales of the account's store, or of the company")

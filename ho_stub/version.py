@@ -3,10 +3,12 @@
 import hashlib
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from fastapi import APIRouter, Response
 
+from ho_stub import baseline
 from ho_stub.call import Call, Caller, signed_in
 from ho_stub.rows import DATASETS, utc_now
 from ho_stub.sale import is_id
@@ -49,9 +51,14 @@ def _baseline(call: Call, company_id: str | None, store_id: str | None) -> Respo
         return call.answer(b'{"version":0,"last_updated":null,"force_update":false}')
     call.company(company_id)
     call.store(store_id)
+    gaps = call.world.gaps
     newest = call.world.db.value("SELECT max(updated_us) FROM feed WHERE dataset = 'promotions'")
     seconds = (newest or 0) // 1_000_000
+    if gaps.every_second("lagging_replica"):
+        seconds = max(0, seconds - (gaps.number("lagging_replica") or 0))
     last = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z") if newest else None
+    if last is not None:
+        last = baseline.told(last, gaps, ZoneInfo(call.world.company["timezone"]))
     return call.answer(msgspec.json.encode({"version": seconds, "last_updated": last, "force_update": False}))
 
 

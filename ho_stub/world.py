@@ -15,10 +15,13 @@ import msgspec
 
 from ho_stub import seed, settings
 from ho_stub.accounts import Accounts
+from ho_stub.bell import Bell
 from ho_stub.books import Books
 from ho_stub.cursor import Scope
 from ho_stub.database import Backup, Database
 from ho_stub.feed import Feed
+from ho_stub.gaps import Gaps, Wanted
+from ho_stub.held import Held
 from ho_stub.ledger import Ledger
 from ho_stub.receipts import Receipts
 from ho_stub.rows import DATASETS, baseline_row, utc_now
@@ -26,26 +29,40 @@ from ho_stub.stock import Stock
 from ho_stub.usages import Usages
 
 Profile = Literal["native", "baseline"]
-CAPABILITIES = ("cursor", "sales_batch", "receipts", "stock", "digest", "heartbeat", "gzip_requests")
+CAPABILITIES = ("cursor", "sales_batch", "receipts", "stock", "digest", "heartbeat", "events", "gzip_requests")
 STORE_FIELDS = ("id", "code", "name", "timezone", "day_start", "currency", "brand_id")
 
 
 class World:
     """`path` is a database file or ':memory:'; an empty one is filled from `data` (see ho_stub.seed.find)."""
 
-    def __init__(self, path: str | Path = ":memory:", data: seed.Source = None, profile: Profile = "native") -> None:
+    def __init__(
+        self,
+        path: str | Path = ":memory:",
+        data: seed.Source = None,
+        profile: Profile = "native",
+        gaps: Wanted = (),
+    ) -> None:
         self.profile = profile
         self.db = Database(str(path))
+        self.bell = Bell(self.db)
         self.accounts = Accounts(self.db)
         self.ledger = Ledger(self.db)
         self.receipts = Receipts(self.db, self.ledger)
         self.usage_logs = Usages(self.db)
         self.books = Books(self)
+        self.gaps = Gaps(allowed=not self.native, switched=self._gap_switched)
+        self._held = Held(self)
         self._today: date | None = None
         self._counts: dict[tuple[str, int], int] = {}
         if self.db.meta("company") is None:
             self._fill(seed.find(data))
         self._attach()
+        try:
+            self.gaps.adopt(gaps)
+        except ValueError:
+            self.db.close()
+            raise
 
     @property
     def native(self) -> bool:
@@ -97,6 +114,12 @@ class World:
     def store_answer(self, store: Mapping[str, Any]) -> dict[str, Any]:
         """The contract's `store` object."""
         return {name: store[name] for name in STORE_FIELDS if name != "brand_id"}
+
+    def move_store(self, store_id: str, brand_id: str | None) -> None:
+        """Give a store to another brand, or to none: its devices then ask for that one's rows, or are refused."""
+        with self.db.write():
+            self.db.run("UPDATE store SET brand_id = ? WHERE id = ?", (brand_id, store_id))
+            self._changed()
 
     def has_brand(self, brand_id: str) -> bool:
         """Whether the company has this brand."""
@@ -164,6 +187,10 @@ class World:
 
     def put(self, dataset: str, row: Mapping[str, Any]) -> dict[str, Any]:
         """Insert or replace a row; its `row_version` is new, the rest is taken as it is."""
+        return self._held.keep(dataset, row) if self.gaps.is_on("late_commit") else self.commit(dataset, row)
+
+    def commit(self, dataset: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        """`put`, whatever gap is on."""
         with self.db.write():
             stored = self.feed.put(dataset, row, self.settings(), self.today())
             self.db.set_meta("changed_at", utc_now())
@@ -242,6 +269,12 @@ class World:
 
     # -- accidents
 
+    def purge(self, before: int | None = None) -> None:
+        """Forget tombstones older than a change number; None: all there are. Cursors older than they answer 410."""
+        with self.db.write():
+            for dataset in DATASETS:
+                self.feed.purge(dataset, self.db.current("change") + 1 if before is None else before)
+
     def snapshot(self) -> Backup:
         """A backup of everything, for `restore`."""
         return self.db.copy()
@@ -260,6 +293,16 @@ class World:
                 if new_epoch:
                     self.db.set_meta("epoch", str(uuid.uuid4()))
             self._attach()
+            self.bell.ring()
+
+    def settle_gaps(self) -> None:
+        """What a gap holds back happens now, if its time has come."""
+        with self.db.lock:
+            self._held.settle(self.gaps)
+
+    def _gap_switched(self, name: str) -> None:
+        with self.db.lock:
+            self._held.switched(name, self.gaps)
 
     def expire_tokens(self, *, refresh: bool = False) -> None:
         """All access tokens expire now, and refresh tokens too if asked."""
