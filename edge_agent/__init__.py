@@ -5,7 +5,7 @@ The floors, each importing only from those below it:
     cli/           edge-agent: parse, call one function, print
     agent.py       EdgeAgent, what a POS embeds: the only place that builds and wires parts
     syncer.py  loop.py  news.py                  running cycles: the lock, the loop, who is told
-    catalog.py  recorded.py  status.py  setup.py     what the agent offers, one noun a file
+    catalog.py  health.py  recorded.py  status.py  setup.py     what the agent offers, one noun a file
     sync/          the use cases: push, pull, and the cycle that runs them
     storage/       the only folder that speaks SQL: journal.db (precious), catalog.db (can be pulled again)
     head_office/   the only folder that speaks HTTP
@@ -24,6 +24,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edge_agent.agent import EdgeAgent
+    from edge_agent.domain.checkout import LineCheck
+    from edge_agent.domain.explain import Explanation, Step
+    from edge_agent.domain.findings import Finding
+    from edge_agent.domain.health import Health
     from edge_agent.domain.sale import Item, OneOff, Payment, PriceOverride
     from edge_agent.errors import (
         AlreadyRunning,
@@ -43,6 +47,10 @@ _HOMES = {
     "agent": ("EdgeAgent",),
     "news": ("Event",),
     "recorded": ("Sale", "Usage"),
+    "domain.checkout": ("LineCheck",),
+    "domain.explain": ("Explanation", "Step"),
+    "domain.findings": ("Finding",),
+    "domain.health": ("Health",),
     "domain.sale": ("Item", "OneOff", "Payment", "PriceOverride"),
     "errors": (
         "AlreadyRunning",
@@ -64,15 +72,20 @@ __all__ = [
     "EdgeAgent",
     "EdgeAgentError",
     "Event",
+    "Explanation",
+    "Finding",
+    "Health",
     "InvalidSale",
     "InvalidSettings",
     "Item",
+    "LineCheck",
     "NotSignedIn",
     "OneOff",
     "Payment",
     "PriceOverride",
     "Refused",
     "Sale",
+    "Step",
     "StoreBroken",
     "Unreachable",
     "Usage",

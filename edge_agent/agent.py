@@ -16,7 +16,10 @@ import msgspec
 
 from edge_agent.catalog import Catalog
 from edge_agent.clock import Clock
+from edge_agent.domain.applicability import Here
 from edge_agent.domain.calendar import business_date, clock_time, plausible_offset_ms, zone
+from edge_agent.domain.findings import LISTED_MAX
+from edge_agent.domain.health import SUMMARY_FACT, read_summary
 from edge_agent.domain.money import NO_CURRENCY
 from edge_agent.domain.sale import Draft, Item, Number, Payment, Place, check, timestamp_text
 from edge_agent.domain.usage import UsageDraft, check_usage
@@ -39,11 +42,14 @@ from edge_agent.syncer import Syncer
 if TYPE_CHECKING:
     import httpx
 
+    from edge_agent.domain.catalog import Dataset
+    from edge_agent.domain.health import Health
     from edge_agent.head_office.client import HttpHeadOffice
     from edge_agent.portable import Exported, Imported
     from edge_agent.storage.backup import Backup
     from edge_agent.sync.receipts import Compared
     from edge_agent.sync.report import CycleReport, Progress
+    from edge_agent.sync.verify import Verified
 
 T = TypeVar("T")
 
@@ -109,7 +115,16 @@ class EdgeAgent:
         )
         self._checkpointer = Checkpointer(self._journal.database, self._tidy)
         self._news = News()
-        self._nightly = Nightly(home, settings, self._journal, self._recovery, self._clock, self._local_now)
+        self._nightly = Nightly(
+            home,
+            settings,
+            self._journal,
+            self._recovery,
+            self._clock,
+            self._local_now,
+            self._validated_at,
+            lambda: self.health(listed_max=0),
+        )
         self._syncer = Syncer(
             home,
             settings,
@@ -122,7 +137,15 @@ class EdgeAgent:
             self._recovery,
             self._nightly.run_if_due,
         )
-        self.catalog = Catalog(self._store, self._journal, self.now, self._calendar)
+        self.catalog = Catalog(
+            self._store,
+            self._journal,
+            self.now,
+            self._calendar,
+            store_id=settings.store_id,
+            brand_id=settings.brand_id,
+            last_contact_ms=self._syncer.last_contact_ms,
+        )
         self._facts: dict[str, str] = {}
         self._facts_until = -1.0
 
@@ -580,6 +603,34 @@ class EdgeAgent:
         """
         return self._soundly(lambda: self._syncer.verify(repair=repair, only=only))
 
+    def verify_catalogue(
+        self, *, repair: bool = False, dataset: Dataset | None = None, only: str | None = None
+    ) -> Verified:
+        """Compare the catalogue with head office's, now; what changed there meanwhile is pulled first.
+
+        A native head office's digests are compared at the same cursor, and rows fetched only where they differ. A
+        baseline one has none: its whole lists are fetched. Every row here is looked at as well, so that damage shows.
+
+        Args:
+            repair: put right what differs; else only list it.
+            dataset: ``categories``, ``products`` or ``promotions``; None for all three.
+            only: this row alone, by its id.
+
+        Returns:
+            What differs, and how many rows were put right.
+
+        Raises:
+            EdgeAgentError: head office can't be asked, another process syncs, or the local store can't be used.
+
+        Contract: section 6.
+        """
+        from edge_agent.domain.catalog import DATASETS
+
+        datasets = DATASETS if dataset is None else (dataset,)
+        found = self._soundly(lambda: self._syncer.verify_catalogue(datasets, repair=repair, only=only))
+        self._facts_until = -1.0
+        return found
+
     def start(self) -> None:
         """Sync in a background thread: at once, after each recorded sale, and every ``poll_interval_s``.
 
@@ -597,6 +648,48 @@ class EdgeAgent:
             Whether it ended in time. Nothing is lost if not: what was under way is offered again (G4).
         """
         return self._syncer.stop(deadline_s)
+
+    # ---- health ----------------------------------------------------------------------------------------------
+
+    def health(self, *, fresh: bool = True, listed_max: int = LISTED_MAX) -> Health:
+        """What is wrong with the catalogue, the deliveries and the clock, with what to do about it, and a score.
+
+        Reads the databases alone, and remembers the figures for ``status``. Whatever syncs does the same once a night.
+
+        Args:
+            fresh: look now; else the figures of the last time, without the findings themselves.
+            listed_max: list at most so many findings of each kind and dataset; all are counted.
+
+        Raises:
+            StoreBroken: a database can't be read.
+        """
+        last = None if fresh else read_summary(self._store.meta(SUMMARY_FACT))
+        return last or self._soundly(lambda: self._validate(listed_max))
+
+    def _validate(self, listed_max: int) -> Health:
+        from edge_agent.health import Device, remember, validate
+
+        facts, settings = self._store.all_meta(), self.settings
+        device = Device(
+            here=Here(settings.store_id, settings.brand_id, self._calendar()[1]),
+            now=self._local_now(),
+            own_now_ms=self._clock.now_ms(),
+            pull_interval_s=settings.sync_interval_s or float(facts.get("sync_interval_hours", "6")) * 3600,
+            last_contact_ms=self._syncer.last_contact_ms(),
+            clock_offset_ms=plausible_offset_ms(facts.get("clock_offset_ms")),
+        )
+        health = validate(self._store, self._outbox, device, listed_max=listed_max)
+        remember(self._store, health)
+        return health
+
+    def _validated_at(self) -> dt.datetime | None:
+        """When the catalogue was last looked through; None: never, or the whole of it has come since."""
+        from edge_agent.health import has_come
+
+        last = read_summary(self._store.meta(SUMMARY_FACT))
+        if last is None or (not last.has_come and has_come(self._store)):
+            return None
+        return last.validated_at
 
     # ---- being told ------------------------------------------------------------------------------------------
 

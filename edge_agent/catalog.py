@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge_agent.domain.applicability import Here
 from edge_agent.domain.catalog import Category, Product, Stock, category_tree
+from edge_agent.domain.checkout import OFFER_OTHERS, LineCheck, Listed, check_line
 from edge_agent.domain.promotion import Promotion, is_active_at, read_promotion
+from edge_agent.domain.sale import Item
 from edge_agent.storage.catalog import CatalogStore
+from edge_agent.storage.checkout import Checkout
 from edge_agent.storage.journal import Journal
 
+if TYPE_CHECKING:
+    from edge_agent.domain.explain import Explanation
+
 SEARCH_LIMIT = 50
+ALTERNATIVES_LIMIT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,9 @@ class Catalog:
         journal: this device's own sales, for the stock that is left.
         now: the present moment by head office's clock.
         calendar: the store's time zone (None: this device's) and when its day begins.
+        store_id: this device's store.
+        brand_id: the brand it sells.
+        last_contact_ms: when head office last answered a cycle, milliseconds since 1970; None: never.
     """
 
     def __init__(
@@ -41,11 +53,18 @@ class Catalog:
         journal: Journal,
         now: Callable[[], dt.datetime],
         calendar: Callable[[], tuple[dt.tzinfo | None, dt.time]],
+        *,
+        store_id: str,
+        brand_id: str,
+        last_contact_ms: Callable[[], int | None],
     ) -> None:
         self._store = store
         self._journal = journal
         self._now = now
         self._calendar = calendar
+        self._store_id = store_id
+        self._brand_id = brand_id
+        self._last_contact_ms = last_contact_ms
 
     def by_id(self, product_id: str) -> Product | None:
         """The product of an id, active or not; None when the catalogue does not know it."""
@@ -92,13 +111,17 @@ class Catalog:
         Args:
             active_at: the moment; one without an offset is the store's local time. None: now, by head office's clock.
         """
-        tz, day_start = self._calendar()
-        moment = self._now() if active_at is None else active_at
-        local = moment if moment.tzinfo is None else moment.astimezone(tz)
+        local, day_start = self._local(active_at)
         # Business days and hours over midnight reach back to the day before.
         first, last = (local.date() - dt.timedelta(days=1)).isoformat(), local.date().isoformat()
         near = map(read_promotion, self._store.promotions(first_day=first, last_day=last))
         return tuple(promotion for promotion in near if is_active_at(promotion, local, day_start))
+
+    def _local(self, moment: dt.datetime | None) -> tuple[dt.datetime, dt.time]:
+        """A moment in the store's time zone (None: now), and when its day begins."""
+        tz, day_start = self._calendar()
+        moment = self._now() if moment is None else moment
+        return (moment if moment.tzinfo is None else moment.astimezone(tz)), day_start
 
     def all_promotions(self) -> tuple[Promotion, ...]:
         """Every promotion on this device, active or not."""
@@ -107,6 +130,88 @@ class Catalog:
     def promotion(self, code: str) -> Promotion | None:
         """A promotion by its code or id; None when there is none."""
         return next((p for p in self.all_promotions() if code in (p.code, p.id)), None)
+
+    def explain(self, code: str, at: dt.datetime | None = None) -> Explanation:
+        """Why a promotion applies on this till at a moment, or does not, or is not here at all.
+
+        Args:
+            code: its code or id.
+            at: the moment; one without an offset is the store's local time. None: now, by head office's clock.
+
+        Raises:
+            StoreBroken: the catalogue can't be read.
+
+        Contract: sections 4 and 7.
+        """
+        from edge_agent.explaining import explain
+
+        local, day_start = self._local(at)
+        here = Here(self._store_id, self._brand_id, day_start)
+        now, _ = self._local(None)
+        return explain(self._store, code, local, here, now=now, last_contact_ms=self._last_contact_ms())
+
+    def check(self, items: Sequence[Item | str]) -> tuple[LineCheck, ...]:
+        """Whether each line can be sold as the catalogue says: known, active, its category active, its price the same.
+
+        Asked before payment. It refuses nothing: what is not ok can be recorded all the same.
+
+        Args:
+            items: lines as a sale has them, or product ids alone.
+
+        Returns:
+            One result a line, in order; where the product can't be sold, with alternatives.
+
+        Raises:
+            StoreBroken: the catalogue can't be read.
+        """
+        lines = [Item(product=item) if isinstance(item, str) else item for item in items]
+        ids = tuple(dict.fromkeys(line.product for line in lines if line.product is not None))
+        found = {
+            row_id: Listed(_product(row.body, row.price), row.category, row.category_is_active)
+            for row_id, row in Checkout(self._store).products(ids).items()
+        }
+        results = []
+        for place, line in enumerate(lines, 1):
+            result = check_line(place, line, found.get(line.product or ""))
+            if result.problem in OFFER_OTHERS and result.product_id is not None:
+                result = replace(result, alternatives=self.alternatives(result.product_id))
+            elif line.product_data is not None:
+                result = replace(result, alternatives=self.alternatives("", sku=line.product_data.sku))
+            results.append(result)
+        return tuple(results)
+
+    def alternatives(
+        self,
+        product: Product | str,
+        limit: int = ALTERNATIVES_LIMIT,
+        *,
+        sku: str | None = None,
+        barcode: str | None = None,
+    ) -> tuple[Product, ...]:
+        """What could be sold instead: active products of the same category that have a price, the nearest price first,
+        then by name.
+
+        Args:
+            product: the product, or its id.
+            limit: at most so many.
+            sku: for an id that the catalogue does not know: active products of this SKU that have a price.
+            barcode: likewise.
+        """
+        known = product if isinstance(product, Product) else self.by_id(product)
+        if known is None:
+            found = {
+                one.id: one
+                for one in (
+                    *(self.all_by_barcode(barcode) if barcode else ()),
+                    *(self.all_by_sku(sku) if sku else ()),
+                )
+                if one.is_active and one.price is not None
+            }
+            return tuple(found.values())[:limit]
+        if known.category_id is None:
+            return ()
+        rows = Checkout(self._store).alternatives(known.category_id, but=known.id, near=known.price, limit=limit)
+        return tuple(_product(*row) for row in rows)
 
     def categories(self) -> tuple[Category, ...]:
         """The categories as a tree, in display order."""

@@ -1,8 +1,10 @@
-"""Once a night, by whatever program syncs: a checked backup of the journal, which is its audit as well (G1, G11)."""
+"""Once a night, by whatever program syncs: a checked backup of the journal, which is its audit as well (G1, G11), and a
+look through the catalogue."""
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,12 @@ INCIDENT = "no backup"
 OVER = (INCIDENT, "no backup before an update")
 OPEN_AT_MOST_MS = 30 * 24 * 3600 * 1000
 _LAST = "backed_up"
+_log = logging.getLogger("edge_agent")
+
+
+def _night(moment: dt.datetime) -> dt.date:
+    """The date whose night a moment belongs to."""
+    return (moment - dt.timedelta(hours=NIGHT_BEGINS_H)).date()
 
 
 class Nightly:
@@ -34,6 +42,9 @@ class Nightly:
         recovery: what to do when it turns out damaged.
         clock: the clock.
         local_now: the present moment in the store's time zone, by head office's clock.
+        validated_at: when the catalogue was last looked through; None: never, or the whole
+            of it has come since.
+        validate: looks through the catalogue, and remembers what it found.
     """
 
     def __init__(
@@ -44,6 +55,8 @@ class Nightly:
         recovery: Recovery,
         clock: Clock,
         local_now: Callable[[], dt.datetime],
+        validated_at: Callable[[], dt.datetime | None],
+        validate: Callable[[], object],
     ) -> None:
         self._home = home
         self._settings = settings
@@ -51,10 +64,13 @@ class Nightly:
         self._recovery = recovery
         self._clock = clock
         self._local_now = local_now
+        self._validated_at = validated_at
+        self._validate = validate
 
     def run_if_due(self) -> None:
         """Do the night's work when the night of this date has not had it. Never raises for what can wait."""
-        night = (self._local_now() - dt.timedelta(hours=NIGHT_BEGINS_H)).date().isoformat()
+        self._validate_if_due()
+        night = _night(self._local_now()).isoformat()
         if self._journal.fact(_LAST) == night or self._journal.is_empty():
             return
         self._journal.keep_fact(_LAST, night)  # first: what fails is tried again tomorrow, not every minute
@@ -70,6 +86,16 @@ class Nightly:
             with self._journal.database.immediate() as connection:
                 for kind in OVER:
                     close_incident(connection, kind)
+
+    def _validate_if_due(self) -> None:
+        """Look through the catalogue, on every home. It reads the catalogue, and keeps no sale waiting."""
+        now = self._local_now()
+        try:
+            last = self._validated_at()
+            if last is None or _night(last.astimezone(now.tzinfo)) != _night(now):
+                self._validate()
+        except StoreBroken as error:  # it can be pulled again, and looked through again
+            _log.warning("the catalogue can't be looked through: %s", error.message)
 
     def _back_up_what_is_sound(self) -> None:
         try:

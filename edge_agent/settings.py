@@ -50,12 +50,15 @@ class Settings:
     answer_deadline_s: float = 120.0  # a whole answer, however slowly it drips
     answer_bytes_max: int = 64 * 1024 * 1024  # a whole answer, decompressed
     page_rows: int = 2_000
+    small_delta_rows: int = 5_000  # up to so many changed rows of all datasets are applied in one transaction
     batch_count_max: int = 500
     batch_bytes_max: int = 1_000_000  # below the contract's 1 MiB
     sync_interval_s: int = 0  # how often to pull; 0 follows head office's sync_interval_hours
     poll_interval_s: int = 60  # how often to push and to ask the version
     stock_interval_s: int = 900  # how old stock figures may get while the catalogue is unchanged
     return_spread_s: int = 30  # after an outage of 10 minutes or more, at most so long do others go first
+    verify_interval_s: int = 21_600  # native: how often digests are compared with head office's
+    snapshot_interval_s: int = 86_400  # baseline: how often the whole list is taken, and what it lacks is deleted
     overlap_s: int = 300  # baseline: how far updated_since goes back behind the last sync
     backup_folder: str = ""  # where backups go; empty: backups in the home
     backup_keep: int = 7  # how many backups stay
@@ -79,6 +82,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "poll_interval_s": (1, 86_400),
     "stock_interval_s": (0, 86_400),
     "return_spread_s": (0, 3_600),
+    "small_delta_rows": (0, 50_000),
+    "verify_interval_s": (60, 604_800),
+    "snapshot_interval_s": (60, 2_592_000),
     "overlap_s": (0, 86_400),
     "backup_keep": (1, 1_000),
     "retention_days": (7, 3_650),

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from edge_agent.domain.calendar import plausible_offset_ms, zone
+from edge_agent.domain.findings import counts_against
+from edge_agent.domain.health import SUMMARY_FACT, read_summary
 from edge_agent.domain.watchdog import rung
 from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.circuit import Circuit, CircuitState
@@ -80,6 +82,7 @@ def build_status(
         "receipts": _receipts(ledger.lives()),
         "incidents": _incidents(journal, now_ms),
         "datasets": _datasets(store, facts),
+        "health": _health(facts),
         "journal": {
             "id": life.journal_id if life else None,
             "device_seq": life.last_seq if life else 0,
@@ -162,10 +165,25 @@ def _datasets(store: CatalogStore, facts: dict[str, str]) -> dict[str, Any]:
             "version": label[2].get(name, {}).get("version", label[0]) if name != "stock" else None,
             "synced_at": utc_text(state.synced_ms),
             "incomplete": state.incomplete,
+            "incomplete_since": utc_text(state.incomplete_since_ms),
             "held_sweep": state.held_rows,
+            "held_since": utc_text(state.held_since_ms),
             "in_snapshot": state.in_snapshot,
+            "snapshot_at": utc_text(state.snapshot_ms),
+            "verified_at": utc_text(state.verified_ms),
+            "differs": state.differs,
+            "resets": state.resets,
         }
     return result
+
+
+def _health(facts: dict[str, str]) -> dict[str, Any]:
+    """What the last validation found, as the catalogue remembers it."""
+    last = read_summary(facts.get(SUMMARY_FACT))
+    if last is None:
+        return {"score": None, "validated_at": None, "findings": {}}
+    at = utc_text(round(last.validated_at.timestamp() * 1000))
+    return {"score": last.health_score, "validated_at": at, "findings": last.counts}
 
 
 def age_text(seconds: float) -> str:
@@ -220,6 +238,7 @@ def in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
         )
     words += _trouble_in_words(status, now)
     words += _catalogue_in_words(status, now)
+    words += _health_in_words(status, now)
     offset = status["clock_offset_ms"]
     if abs(offset) > CLOCK_WRONG_MS:
         slow = "slow" if offset > 0 else "fast"
@@ -294,13 +313,28 @@ def _catalogue_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
             bad = _plural(dataset["refused"], "row")
             words.append(f"{bad} of {name} from head office can't be used; the last good ones stay in use.")
         if dataset["incomplete"]:
-            words.append(f"The list of {name} from head office is incomplete: {dataset['incomplete']}.")
+            since = _age(dataset["incomplete_since"], now)
+            words.append(f"For {since} the list of {name} from head office is incomplete: {dataset['incomplete']}.")
         if dataset["held_sweep"]:
             words.append(
-                f"Head office's list of {name} lacks {dataset['held_sweep']:,} rows we have; they stay until someone "
-                "says edge-agent sync --accept-sweep."
+                f"For {_age(dataset['held_since'], now)} head office's list of {name} lacks {dataset['held_sweep']:,} "
+                "rows we have. They stay until it has said so three times over a day, or someone says edge-agent sync "
+                "--accept-sweep."
             )
+        if dataset["differs"]:
+            words.append(f"The catalogue's {name} are not proved to be head office's: {dataset['differs']}.")
     return words
+
+
+def _health_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
+    """What the last validation found wrong with rows; the device's own troubles are told as they stand now."""
+    health = status["health"]
+    wrong = {kind: count for kind, count in health["findings"].items() if counts_against(kind)}
+    if not wrong:
+        return []
+    named = ", ".join(f"{kind} ({count:,})" for kind, count in wrong.items())
+    at = _local(health["validated_at"], status, now)
+    return [f"{health['score']:g} % of the catalogue is in order, as of {at}. Wrong: {named}. See edge-agent health."]
 
 
 __all__ = ["Counts", "age_text", "build_status", "in_words", "utc_text"]

@@ -6,9 +6,12 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.errors import AlreadyRunning, EdgeAgentError, StoreBroken, Unreachable
@@ -23,16 +26,22 @@ from edge_agent.storage.ledger import Ledger
 from edge_agent.storage.outbox import LANES, Outbox
 
 if TYPE_CHECKING:
+    from edge_agent.domain.catalog import Dataset
     from edge_agent.head_office.client import HttpHeadOffice
+    from edge_agent.head_office.events import EventStream
+    from edge_agent.listener import Listener, State
     from edge_agent.loop import SyncLoop
+    from edge_agent.sync.cycle import Cycle
     from edge_agent.sync.receipts import Compared
     from edge_agent.sync.report import CycleReport, Progress
+    from edge_agent.sync.verify import Verified
 
 LOCK_NAME = "sync.lock"  # held for a cycle
 LOOP_LOCK_NAME = "loop.lock"  # held as long as a loop runs
 CONTACT_NAME = "last-contact"
 LOCK_PATIENCE_S = 0.5
 LOOP_PAUSE_MIN_S = 0.5
+MUCH_PULLED = 20_000  # rows
 _log = logging.getLogger("edge_agent")
 
 
@@ -79,10 +88,13 @@ class Syncer:
         self._recovery = recovery
         self._nightly = nightly
         self._loop: SyncLoop | None = None
+        self._listener: Listener | None = None
         self._next_full_s = 0.0
         self._online: bool | None = None
         self._said: list[str] = []
-        self._running = contextlib.ExitStack()
+        self._running = contextlib.ExitStack()  # holds the loop's lock
+        self._claiming = threading.Lock()
+        self._is_ours = False  # whether it does
         self._kept: HttpHeadOffice | None = None  # the loop's connection, between its cycles
 
     # ---- one cycle -------------------------------------------------------------------------------------------
@@ -164,7 +176,8 @@ class Syncer:
             self._journal.keep_place(self._store.all_meta())
         self._tell_of_the_line(report, answered=head_office.answered)
         self._journal.database.checkpoint()
-        if not push_only:
+        # After a first load of many thousand rows the night's work waits for the next cycle.
+        if not push_only and sum(pulled.upserts for pulled in report.pulled.values()) < MUCH_PULLED:
             self._nightly()
         return report
 
@@ -178,6 +191,25 @@ class Syncer:
         push_only: bool,
         progress: Progress | None,
     ) -> CycleReport:
+        return self._a_cycle(
+            head_office,
+            asked=asked,
+            full=full,
+            accept_sweep=accept_sweep,
+            push_only=push_only,
+            progress=progress,
+        ).run()
+
+    def _a_cycle(
+        self,
+        head_office: HttpHeadOffice,
+        *,
+        asked: bool,
+        full: bool = False,
+        accept_sweep: bool = False,
+        push_only: bool = False,
+        progress: Progress | None = None,
+    ) -> Cycle:
         from edge_agent.sync.cycle import Cycle
         from edge_agent.sync.report import no_progress
 
@@ -198,7 +230,21 @@ class Syncer:
             accept_sweep=accept_sweep,
             push_only=push_only,
             on_event=self._news.tell,
-        ).run()
+        )
+
+    def verify_catalogue(self, datasets: Collection[Dataset], *, repair: bool, only: str | None) -> Verified:
+        """Compare the catalogue with head office's now; the arguments are those of
+        :meth:`~edge_agent.sync.cycle.Cycle.compare_catalogue`.
+
+        Raises:
+            EdgeAgentError: head office can't be asked, another process syncs, or the local store can't be used.
+        """
+        with self._file_lock(LOCK_NAME, LOCK_PATIENCE_S):
+            head_office = self._connect(None)
+            try:
+                return self._a_cycle(head_office, asked=True).compare_catalogue(datasets, repair=repair, only=only)
+            finally:
+                head_office.close()
 
     def verify(self, *, repair: bool, only: str | None) -> Compared | None:
         """Compare the ledger with head office's receipts now; None when this head office gives none.
@@ -298,25 +344,39 @@ class Syncer:
 
     def start(self) -> None:
         """Sync in a background thread; nothing when it runs already."""
+        from edge_agent.listener import Listener
         from edge_agent.loop import SyncLoop
 
         if self._loop is not None:
             return
         self._next_full_s = 0.0
-        loop = self._loop = SyncLoop(self._loop_cycle, self._next_due_s, self._loop_failed)
-        with contextlib.suppress(AlreadyRunning):  # then another process's loop shows in status, as well as it can
-            self._running.enter_context(self._file_lock(LOOP_LOCK_NAME, 0))
+        loop = SyncLoop(self._loop_cycle, self._next_due_s, self._loop_failed, self._clock.monotonic_s)
+        self._loop, self._listener = loop, Listener(self._connect_events, loop.hint, self._clock)
+        self._claim()
         loop.start()
 
+    def _claim(self) -> None:
+        """Hold the loop's lock from now on, if no other process does: its loop shows in status as well, and listens."""
+        with self._claiming, contextlib.suppress(AlreadyRunning):
+            if self._loop is not None and not self._is_ours:
+                self._running.enter_context(self._file_lock(LOOP_LOCK_NAME, 0))
+                self._is_ours = True
+
     def stop(self, deadline_s: float) -> bool:
-        """Stop the loop; whether it ended within ``deadline_s`` seconds."""
-        loop, self._loop = self._loop, None
-        self._running.close()
+        """Stop the loop and the stream of hints; whether they ended within ``deadline_s`` seconds."""
+        with self._claiming:
+            loop, self._loop = self._loop, None
+            self._running.close()
+            self._is_ours = False
+        listener, self._listener = self._listener, None
+        end_s = time.monotonic() + deadline_s
+        if listener is not None:
+            listener.end()
         ended = loop is None or loop.stop(deadline_s)
         if ended and self._kept is not None:
             self._kept.close()
             self._kept = None
-        return ended
+        return (listener is None or listener.join(max(0.0, end_s - time.monotonic()))) and ended
 
     def wake(self) -> None:
         """Something was recorded: push soon, if a loop runs."""
@@ -338,6 +398,31 @@ class Syncer:
         for line in said if said != self._said else []:  # an outage is one line in the log, not one a minute
             _log.warning("%s", line)
         self._said = said
+        with contextlib.suppress(StoreBroken):  # the next cycle finds out, and sees to it
+            self._look_for_events(in_touch=report.in_touch)
+
+    def _look_for_events(self, *, in_touch: bool) -> None:
+        """Have the listener know what this cycle learned: one process a home listens, where head office offers it."""
+        from edge_agent.head_office import wire
+
+        listener = self._listener
+        if listener is None:
+            return
+        self._claim()
+        circuit, now = self._circuit.state(), self._clock.now_ms()
+        offered = wire.EVENTS in msgspec.json.decode(self._store.all_meta().get("capabilities", "[]"), type=list[str])
+        listener.look(
+            offered=offered and self._is_ours,
+            answers=not (circuit.failures or circuit.waits(now) or self._outbox.lane("pull").waits(now)),
+            in_touch=in_touch,
+        )
+
+    def _connect_events(self) -> EventStream | None:
+        return self._connect(None).events()
+
+    def events_state(self) -> State:
+        """How this process's stream of hints is: ``connected``, ``reconnecting``, or ``off``."""
+        return "off" if self._listener is None else self._listener.state
 
     def _next_due_s(self) -> float:
         """Seconds until the next full cycle, or until a lane that waits may ask again."""

@@ -308,6 +308,34 @@ def test_a_wrong_setting_is_named_with_its_mend(till: Shell, line: str, key: str
     assert error["hint"]
 
 
+def test_verify_lists_and_mends_the_catalogue(till: Shell, office: HeadOffice, tmp_path: Path) -> None:
+    """Rows that differ from head office's are listed by id; ``--repair`` puts them right and says what came over."""
+    import sqlite3
+
+    till("sync")
+    product = cola(till)["id"]
+    catalogue = sqlite3.connect(Path(till.json("settings")["home"]) / "catalog.db")
+    with catalogue:
+        catalogue.execute("UPDATE products SET price = '0.01' WHERE id = ?", (product,))
+        catalogue.execute("DELETE FROM categories WHERE id = (SELECT min(id) FROM categories)")
+    catalogue.close()
+    found = till.json("verify", exit_code=3)
+    assert {(line["dataset"], line["kind"]) for line in found["drift"]} == {
+        ("products", "stale"),
+        ("categories", "missing"),
+    }
+    assert found["in_sync"] is False
+    assert found["repaired"] == 0
+    alone = till.json("verify", "--dataset", "products", "--id", product, exit_code=3)
+    assert [line["id"] for line in alone["drift"]] == [product]
+    assert "Nothing was changed" in till("verify", "--direction", "pull", exit_code=3).stderr
+    mended = till("verify", "--repair", "--direction", "pull")
+    assert "2 rows put right" in mended.stdout
+    assert till.json("verify")["in_sync"] is True
+    assert till.json("verify", "--dataset", "promotions")["datasets"] == {"promotions": True}
+    assert "--direction" in till("verify", "--dataset", "sales", "--direction", "pull", exit_code=2).stderr
+
+
 def test_no_home_says_what_to_do(tmp_path: Path) -> None:
     """A device that is not set up says so, and how to set it up."""
     done = Shell(tmp_path / "nowhere")("status", exit_code=2)
@@ -330,7 +358,7 @@ def test_verify_finds_what_head_office_lost_and_mends_it(till: Shell, office: He
     assert "Nothing was changed" in till("verify", exit_code=3).stderr
     mended = till("verify", "--repair")
     assert "3 offered again and sent." in mended.stdout
-    assert mended.stdout.endswith("Head office has all that it said it has, to the cent.\n")
+    assert "Head office has all that it said it has, to the cent.\n" in mended.stdout
     assert {sale["external_id"] for sale in office.world.sales()} == set(sold)
 
 
@@ -341,3 +369,57 @@ def test_verify_of_the_journal_alone_asks_nobody(till: Shell, office: HeadOffice
     assert till("verify", "--dataset", "journal").stdout == "The journal is whole.\n"
     till("verify", exit_code=4)
     till("verify", "--dataset", "prices", exit_code=2)
+
+
+def test_health_lists_what_is_wrong_and_what_to_do(till: Shell, office: HeadOffice) -> None:
+    """A sound catalogue exits 0; an error makes it 3; refused rows are listed with their reasons; filters narrow it."""
+    assert "Nothing was found." in till("health").stdout
+    office.world.upsert("products", {"id": UNKNOWN, "brand_id": office.brand_id, "name": "Tea", "sku": "TEA"})
+    till("sync")
+    found = till.json("health")
+    assert (found["schema"], found["total"], found["health_score"]) == (1, 1, 85.71)
+    assert found["findings"][0].items() >= {"kind": "no price", "dataset": "products", "id": UNKNOWN}.items()
+    office.world.edit("products", cola(till)["id"], price="-1.00")
+    till("sync")
+    words = till("health", exit_code=3).stdout
+    assert words.startswith("71.42 % of 7 rows of the catalogue are in order.")
+    assert all(part in words for part in ("error", "the price is negative", "Cola 330 ml", "Tea", "warning"))
+    assert [one["kind"] for one in till.json("health", "--kind", "no-price")["findings"]] == ["no price"]
+    assert [one["kind"] for one in till.json("health", "--kind", "refused row", exit_code=3)["findings"]] == [
+        "refused row"
+    ]
+    assert till.json("health", "--dataset", "outbox")["total"] == 0
+    assert "duplicate barcode" in till("health", "--kind", "bad", exit_code=2).stderr
+    till("health", "--dataset", "bad", exit_code=2)
+    assert till.json("status")["health"]["score"] == 71.42
+    assert "edge-agent health" in till("status").stdout
+
+
+def test_a_sale_is_checked_before_payment(till: Shell) -> None:
+    """A sale as the catalogue says exits 0, one that is not exits 3 and names alternatives; nothing is recorded."""
+    product = cola(till)["id"]
+    fine = till.json("products", "check", "-", stdin=a_sale(product))
+    assert (fine["ok"], fine["lines"][0]["problem"], fine["lines"][0]["catalogue_price"]) == (True, None, "7500.00")
+    other = a_sale(product, items=[{"product": product, "quantity": "1", "unit_price": "1.00"}])
+    wrong = till.json("products", "check", "-", stdin=other, exit_code=3)
+    assert (wrong["ok"], wrong["lines"][0]["problem"]) == (False, "price differs")
+    assert "costs 7500.00, not 1.00" in till("products", "check", "-", stdin=other, exit_code=3).stdout
+    assert till.json("products", "check", "-", stdin="{}")["lines"] == []
+    assert till.json("products", "check", "-", stdin="", exit_code=1)["error"]["code"] == "NOT_AN_OBJECT"
+    assert till.json("products", "check", "-", stdin="{", exit_code=1)["error"]["code"] == "INVALID_JSON"
+    assert till.json("status")["pending"] == 0
+
+
+def test_a_promotion_is_explained(till: Shell, office: HeadOffice) -> None:
+    """Why it applies, or does not, or is not here; always exit 0: an explanation is what was asked for."""
+    why = till.json("promotions", "explain", "COLA10")
+    assert (why["applies"], why["promotion"]["code"]) == (True, "COLA10")
+    assert {"step", "ok", "words"} == set(why["steps"][0])
+    [promotion] = till.json("promotions", "list")["promotions"]
+    office.world.edit("promotions", promotion["id"], validity={"time_start": "17:00", "time_end": "18:00"})
+    till("sync")
+    assert till.json("promotions", "explain", "COLA10", "--at", "2026-11-21T17:30")["applies"] is True
+    words = till("promotions", "explain", "COLA10", "--at", "2026-11-21T18:00").stdout
+    assert words.startswith("Cola 10 % off does not apply at 2026-11-21 18:00. It applies from 17:00 to 18:00")
+    assert "is not on this till" in till("promotions", "explain", "NOTHING").stdout
+    till("promotions", "explain", "COLA10", "--at", "noon", exit_code=2)

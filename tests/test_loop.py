@@ -62,13 +62,13 @@ def test_stopping_does_not_wait_for_a_dead_line(make_till: Make, wait_until: Mak
 
 
 def test_a_quiet_loop_asks_little(make_till: Make, wait_until: Make, clock: Any) -> None:
-    """With nothing to do, the loop asks once a poll and not more."""
+    """With nothing to do, the loop asks once a poll, and once more when head office's stream of hints begins."""
     till = make_till(poll_interval_s=3600)
     till.agent.start()
-    wait_until(lambda: len(till.office.requests) >= 1)
+    wait_until(lambda: len(till.office.requests) >= 3)
     assert not _grows(till.office.requests, wait_until)
     till.agent.stop()
-    assert till.paths() == ["GET version"]
+    assert till.paths() == ["GET version", "GET events", "GET version"]
 
 
 def _grows(requests: list[Any], wait_until: Make, *, by: int = 1, within_s: float = 0.8) -> bool:

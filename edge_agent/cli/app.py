@@ -13,6 +13,7 @@ from edge_agent import __version__
 from edge_agent.cli.browsing import products_app, promotions_app
 from edge_agent.cli.door import Json
 from edge_agent.cli.exits import Exit, errors_in_words
+from edge_agent.cli.health import health
 from edge_agent.cli.keeping import backup, restore
 from edge_agent.cli.outbox import outbox_app
 from edge_agent.cli.output import print_json, print_table
@@ -202,6 +203,7 @@ def demo(
 app.command()(sync)
 app.command()(verify)
 app.command()(status)
+app.command()(health)
 app.command()(backup)
 app.command()(restore)
 app.add_typer(sale_app, name="sale")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_agent.cli.door import Json, Limit, group, not_here, opened
+from edge_agent.cli.exits import Exit
 from edge_agent.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from edge_agent.agent import EdgeAgent
+    from edge_agent.domain.checkout import LineCheck
 
 products_app = group("Look products up.")
 promotions_app = group("Look promotions up.")
@@ -89,12 +91,7 @@ def promotions_list(
     as_json: Json = False,
 ) -> None:
     """List promotions: all on this device, or those that apply at a moment."""
-    moment = None
-    if at is not None:
-        try:
-            moment = dt.datetime.fromisoformat(at)
-        except ValueError:
-            raise typer.BadParameter("write it as 2026-11-21T18:30", param_hint="--at") from None
+    moment = _moment(at)
     with opened(as_json) as agent:
         catalog = agent.catalog
         found = catalog.promotions(active_at=moment) if active or moment else catalog.all_promotions()
@@ -110,3 +107,96 @@ def promotions_list(
         )
         if len(found) > limit:
             print(f"{len(found) - limit:,} more: give --limit.")
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    """A time that a person gave."""
+    if text is None:
+        return None
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("write it as 2026-11-21T18:30", param_hint="--at") from None
+
+
+_OK = {True: "yes", False: "NO", None: "–"}
+
+
+@promotions_app.command("explain")
+def promotions_explain(
+    code: Annotated[str, typer.Argument(metavar="CODE|ID", help="The promotion's code or id.")],
+    at: Annotated[str | None, typer.Option("--at", help="At a time: 2026-11-21T18:30 (store time); else now.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say why a promotion applies on this till at a moment, or does not, or is not here.
+
+    Example: edge-agent promotions explain COLA10 --at 2026-11-21T18:30
+    """
+    moment = _moment(at)
+    with opened(as_json) as agent:
+        why = agent.catalog.explain(code, at=moment)
+        if as_json:
+            found = why.promotion
+            print_json(
+                {
+                    "schema": 1,
+                    "asked": why.asked,
+                    "at": why.at.isoformat(timespec="seconds"),
+                    "applies": why.applies,
+                    "verdict": why.verdict,
+                    "promotion": found and {"id": found.id, "code": found.code, "name": found.name},
+                    "steps": [{"step": step.step, "ok": step.ok, "words": step.words} for step in why.steps],
+                }
+            )
+            return
+        print(why.verdict)
+        print()
+        print_table(("", "ok", ""), [(step.step, _OK[step.ok], step.words) for step in why.steps], whole=("ok",))
+
+
+@products_app.command("check")
+def products_check(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="A sale as `sale record` takes it; - for stdin.")],
+    as_json: Json = False,
+) -> None:
+    """Check a sale's lines against the catalogue before payment, and name alternatives. Nothing is recorded.
+
+    Example: edge-agent products check sale.json
+    """
+    from edge_agent.cli.records import read_sale, read_text
+
+    with opened(as_json) as agent:
+        lines = agent.catalog.check(read_sale(read_text(file), agent.place).items)
+        if as_json:
+            print_json(
+                {"schema": 1, "ok": all(line.ok for line in lines), "lines": [_line_json(line) for line in lines]}
+            )
+        else:
+            for line in lines:
+                _print_line(line)
+    if not all(line.ok for line in lines):
+        raise typer.Exit(Exit.NEEDS_A_PERSON)
+
+
+def _line_json(line: LineCheck) -> dict[str, Any]:
+    others = [{"id": one.id, "name": one.name, "sku": one.sku, "price": one.price} for one in line.alternatives]
+    return {
+        "line": line.line,
+        "ok": line.ok,
+        "problem": line.problem,
+        "words": line.words,
+        "product": line.product_id,
+        "name": line.name,
+        "unit_price": line.unit_price,
+        "catalogue_price": line.catalogue_price,
+        "overridden": line.overridden,
+        "alternatives": others,
+    }
+
+
+def _print_line(line: LineCheck) -> None:
+    name = line.name or line.product_id or "—"
+    words = line.words if name in line.words else f"{name}: {line.words}"
+    print(f"{line.line:>3}  {'ok' if line.ok else 'NO'}  {words}")
+    for one in line.alternatives:
+        print(f"         instead: {one.name}, {one.price} ({one.sku or one.id})")

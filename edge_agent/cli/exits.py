@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from edge_agent.cli.output import print_json
+from edge_agent.cli.output import plain, print_json
 from edge_agent.errors import (
     AlreadyRunning,
     EdgeAgentError,
@@ -65,9 +65,9 @@ def worst_exit(errors: Iterable[EdgeAgentError]) -> Exit:
 def say_error(error: EdgeAgentError) -> None:
     """An error as two lines on stderr: what is wrong, and what to do."""
     text = str(error) if isinstance(error, InvalidSale) else error.message
-    print(f"edge-agent: {text}", file=sys.stderr)
+    print(f"edge-agent: {plain(text)}", file=sys.stderr)
     if error.hint and not isinstance(error, InvalidSale):
-        print(f"  {error.hint}", file=sys.stderr)
+        print(f"  {plain(error.hint)}", file=sys.stderr)
 
 
 def error_json(error: EdgeAgentError) -> dict[str, object]:

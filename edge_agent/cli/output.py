@@ -35,6 +35,13 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value))
 
 
+def plain(text: str) -> str:
+    """Text as a terminal may show it: what head office or a till says must not steer it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],
@@ -51,7 +58,7 @@ def print_table(
         side: Literal["left", "right"] = "right" if column in numeric else "left"
         table.add_column(column, justify=side, overflow="fold", no_wrap=column in (*whole, *numeric))
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else plain(str(cell)) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else _LINE_WIDTH, markup=False, highlight=False)
     console.print(table)
 

@@ -178,6 +178,21 @@ def sale_draft(value: Any, place: Place) -> Draft:
     return Draft(items=items, payments=payments, **rest)
 
 
+def read_sale(text: str, place: Place) -> Draft:
+    """The one sale of a text as a draft; see :func:`sale_draft`.
+
+    Raises:
+        InvalidSale: there is none, there are several, or it can't be read.
+    """
+    records = list(read_records(text))
+    if len(records) != 1:
+        raise InvalidSale("NOT_AN_OBJECT", "FILE", f"holds {len(records)} sales, not one", "Give one sale at a time.")
+    [record] = records
+    if record.error is not None:
+        raise record.error
+    return sale_draft(record.value, place)
+
+
 def usage_fields(value: Any) -> Mapping[str, Any]:
     """A usage of a file, its keys checked.
 

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Any
 
 from edge_agent.cli.exits import Exit, told
-from edge_agent.cli.output import print_json
+from edge_agent.cli.output import plain, print_json
 from edge_agent.errors import EdgeAgentError
 
 _FOR_PEOPLE = ("journal damaged", "can't be offered again", "disk full", "disk nearly full", "no backup")
@@ -26,7 +26,7 @@ def show_status(as_json: bool) -> Exit:
         print_json(state)
     else:
         for line in in_words(state, dt.datetime.now(dt.UTC)):
-            print(line)
+            print(plain(line))
     error_code = (state["last_error"] or {}).get("code")
     needs = needs_a_person(state) or error_code in ("NOT_SIGNED_IN", "POISON_STORM")
     return Exit.NEEDS_A_PERSON if needs else Exit.FINE

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -24,21 +24,29 @@ Dataset = Literal["categories", "products", "promotions"]
 DATASETS: tuple[Dataset, ...] = ("categories", "products", "promotions")
 
 ROW_BYTES_MAX = 1024 * 1024
+ROW_DEPTH_MAX = 64  # objects and lists within each other
+REFUSED_BYTES_MAX = 16 * 1024  # of a refused row, kept to look at
 NAME_LENGTH_MAX = 1_000
+CODE_LENGTH_MAX = 200  # of a SKU, barcode or promotion code
+REASON_LENGTH_MAX = 300
+ID_LENGTH = 36
 _PRICE = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?", re.ASCII)
+_QUANTITY = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
 _FLOAT_NOISE = Decimal("0.000001")
 
 _Name = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH_MAX)]
-_Code = Annotated[str, msgspec.Meta(max_length=200)]
+_Code = Annotated[str, msgspec.Meta(max_length=CODE_LENGTH_MAX)]
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what SQLite keeps
+_Scalar = str | int | float | bool | None
+_Flag = bool | Annotated[int, msgspec.Meta(ge=0, le=1)] | None  # some head offices write 1 and 0
 
 
 class _CategoryFields(msgspec.Struct):
     id: str
     name: _Name
     parent_id: str | None = None
-    is_active: bool | None = None
-    display_order: _Int | None = None
+    is_active: _Flag = None
+    display_order: _Int | float | str | None = None
     row_version: _Int = 0
     updated_at: str | None = None
 
@@ -50,8 +58,8 @@ class _ProductFields(msgspec.Struct):
     sku: _Code | int | None = None
     barcode: _Code | int | None = None
     price: str | int | float | None = None
-    is_active: bool | None = None
-    is_volatile: bool | None = None
+    is_active: _Flag = None
+    is_volatile: _Flag = None
     row_version: _Int = 0
     updated_at: str | None = None
 
@@ -60,9 +68,50 @@ class _PromotionFields(msgspec.Struct):
     id: str
     name: _Name
     code: _Code | None = None
-    is_active: bool | None = None
+    is_active: _Flag = None
     row_version: _Int = 0
     updated_at: str | None = None
+
+
+class _PlainCategory(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The contract's fields alone, none of them nested: what is read as this was read to its last byte."""
+
+    id: str
+    company_id: _Scalar = None
+    brand_id: _Scalar = None
+    name: _Name
+    code: _Scalar = None
+    parent_id: str | None = None
+    is_active: _Flag = None
+    display_order: _Int | float | str | None = None
+    image_url: _Scalar = None
+    created_at: _Scalar = None
+    updated_at: str | None = None
+    row_version: _Int = 0
+
+
+class _PlainProduct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """As :class:`_PlainCategory`."""
+
+    id: str
+    company_id: _Scalar = None
+    brand_id: _Scalar = None
+    store_id: _Scalar = None
+    category_id: str | None = None
+    name: _Name
+    sku: _Code | int | None = None
+    barcode: _Code | int | None = None
+    price: str | int | float | None = None
+    cost: _Scalar = None
+    is_active: _Flag = None
+    is_volatile: _Flag = None
+    has_modifiers: _Scalar = None
+    reorder_level: _Scalar = None
+    image_url: _Scalar = None
+    description: _Scalar = None
+    created_at: _Scalar = None
+    updated_at: str | None = None
+    row_version: _Int = 0
 
 
 class CategoryRow(NamedTuple):
@@ -156,10 +205,29 @@ def price_text(value: str | float | None, exponent: int) -> str | None:
     number = Decimal(repr(value))
     if not number.is_finite() or number < 0 or number >= Decimal("1e15"):
         raise ValueError("the price is negative" if number < 0 else "the price is not a decimal number")
-    rounded = number.quantize(Decimal(1).scaleb(-exponent))
+    rounded = abs(number.quantize(Decimal(1).scaleb(-exponent)))  # -0.0 is no price
     if abs(rounded - number) > _FLOAT_NOISE:
         raise ValueError(f"the price has more than {exponent} decimals")
     return f"{rounded:f}"
+
+
+def quantity_text(value: str | float) -> str:
+    """A stock figure or reorder level as exact decimal text; it may be negative.
+
+    Args:
+        value: text, or a JSON number with at most 6 decimals that count (the rest is a float's noise).
+
+    Raises:
+        ValueError: with the reason, in plain words.
+    """
+    if not isinstance(value, str):
+        number = Decimal(repr(value))
+        if not number.is_finite() or abs(number) >= Decimal("1e15"):
+            raise ValueError("the quantity is not a decimal number")
+        value = f"{number.quantize(_FLOAT_NOISE):f}".rstrip("0").rstrip(".")
+    if not _QUANTITY.fullmatch(value):
+        raise ValueError("the quantity is not a decimal number")
+    return value
 
 
 # A shop's prices and categories repeat: most rows are spared the regular expressions.
@@ -170,8 +238,73 @@ _is_known_id = lru_cache(maxsize=1_024)(is_uuid)
 def _require_ids(row_id: str, other: str | None, other_name: str) -> None:
     if not is_uuid(row_id):
         raise ValueError("id is not a UUID in lower case")
-    if other is not None and not _is_known_id(other):
+    # The length comes first: what is remembered must be small.
+    if other is not None and not (len(other) == ID_LENGTH and _is_known_id(other)):
         raise ValueError(f"{other_name} is not a UUID in lower case")
+
+
+def is_on(flag: object) -> bool:
+    """Whether a row's ``is_active`` says yes: only a no is a no."""
+    return flag not in (False, 0)
+
+
+def _order(place: float | str | None) -> int:
+    """Where a category stands among others; it only sorts, so what can't be read is 0."""
+    try:
+        order = int(place or 0)
+    except (ValueError, OverflowError):
+        return 0
+    return order if -(2**63) <= order < 2**63 else 0
+
+
+def _digits(number: int) -> str:
+    """A SKU or barcode that came as a number."""
+    text = str(number)
+    if len(text) > CODE_LENGTH_MAX:
+        raise ValueError(f"a SKU or barcode has more than {CODE_LENGTH_MAX} digits")
+    return text
+
+
+_plain_category = msgspec.json.Decoder(_PlainCategory).decode
+_plain_product = msgspec.json.Decoder(_PlainProduct).decode
+_category = msgspec.json.Decoder(_CategoryFields).decode
+_product = msgspec.json.Decoder(_ProductFields).decode
+_promotion = msgspec.json.Decoder(_PromotionFields).decode
+_shallow = msgspec.json.Decoder(dict[str, _Scalar | list[_Scalar] | dict[str, _Scalar]]).decode
+
+
+def _require_readable(body: bytes) -> None:
+    """What is kept must be readable to its last byte, whoever asks for it later; a reader skips what it does not know.
+
+    Raises:
+        ValueError: text that is none, a number beyond all bounds, or a row nested too deeply.
+    """
+    try:
+        _shallow(body)
+    except msgspec.ValidationError:
+        row = msgspec.json.decode(body)
+        if body.count(b"[") + body.count(b"{") > ROW_DEPTH_MAX:
+            _require_shallow(row)
+
+
+def _require_shallow(row: object) -> None:
+    level, depth = [row], 0
+    while level:
+        depth += 1
+        if depth > ROW_DEPTH_MAX:
+            raise ValueError(f"the row is nested more than {ROW_DEPTH_MAX} levels deep")
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
+        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
+
+
+def _whole_category(body: bytes) -> _CategoryFields:
+    _require_readable(body)
+    return _category(body)
+
+
+def _whole_product(body: bytes) -> _ProductFields:
+    _require_readable(body)
+    return _product(body)
 
 
 def microseconds(timestamp: str | None) -> int:
@@ -199,12 +332,14 @@ class RowReader:
     def __init__(self, *, exponent: int = 2, ordered_by_time: bool = False) -> None:
         self._exponent = exponent
         self._time: Callable[[str | None], int] = microseconds if ordered_by_time else lambda _: 0
-        self._category = msgspec.json.Decoder(_CategoryFields).decode
-        self._product = msgspec.json.Decoder(_ProductFields).decode
-        self._promotion = msgspec.json.Decoder(_PromotionFields).decode
+        self._category: Callable[[bytes], _PlainCategory | _CategoryFields] = _plain_category
+        self._product: Callable[[bytes], _PlainProduct | _ProductFields] = _plain_product
 
-    def read(self, dataset: Dataset, rows: Iterable[msgspec.Raw]) -> ReadRows:
-        """Sort a page's rows into good and refused; never raises for a bad row (G7)."""
+    def read(self, dataset: Dataset, rows: Sequence[msgspec.Raw]) -> ReadRows:
+        """Sort a page's rows into good and refused; never raises for a bad row (G7).
+
+        Of rows with the same id one is left: the last, or against a baseline head office the newest.
+        """
         result = ReadRows()
         good, read_one = result.good, getattr(self, f"_read_{dataset}")
         for raw in rows:
@@ -215,42 +350,72 @@ class RowReader:
                 good.append(read_one(body))
             except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
                 result.refused.append(refuse_row(body, str(error)))
+        ids = {row[0] for row in good}
+        ids.update([row.id for row in result.refused])
+        return result if len(ids) == len(rows) else self._one_of_each(dataset, rows)
+
+    def _one_of_each(self, dataset: Dataset, rows: Sequence[msgspec.Raw]) -> ReadRows:
+        """A page's rows without repeated ids."""
+        chosen: dict[str, tuple[int, Row | RefusedRow]] = {}
+        for raw in rows:
+            read = self.read(dataset, [raw])
+            row: Row | RefusedRow = [*read.good, *read.refused][0]
+            moment = self._time(_updated_at(row.body)) if isinstance(row, RefusedRow) else row.updated_us
+            if row.id not in chosen or chosen[row.id][0] <= moment:
+                chosen.pop(row.id, None)
+                chosen[row.id] = moment, row
+        result = ReadRows()
+        for _, row in chosen.values():
+            if isinstance(row, RefusedRow):
+                result.refused.append(row)
+            else:
+                result.good.append(row)
         return result
 
     def _read_categories(self, body: bytes) -> CategoryRow:
-        row = self._category(body)
+        try:
+            row = self._category(body)
+        except msgspec.ValidationError:
+            row = _whole_category(body)
+            self._category = _whole_category
         _require_ids(row.id, row.parent_id, "parent_id")
+        order = row.display_order
         return CategoryRow(
             row.id,
             row.parent_id,
             row.name,
-            row.is_active is not False,
-            row.display_order or 0,
+            row.is_active != 0,  # only a no is a no
+            order if type(order) is int else _order(order),
             row.row_version,
             self._time(row.updated_at),
             body,
         )
 
     def _read_products(self, body: bytes) -> ProductRow:
-        row = self._product(body)
+        try:
+            row = self._product(body)
+        except msgspec.ValidationError:
+            row = _whole_product(body)
+            self._product = _whole_product  # head office has fields of its own: the next row will have them as well
         _require_ids(row.id, row.category_id, "category_id")
-        price = row.price
+        sku, barcode, price = row.sku, row.barcode, row.price
         return ProductRow(
             row.id,
             row.category_id,
             row.name,
-            None if row.sku is None else str(row.sku),
-            None if row.barcode is None else str(row.barcode),
+            _digits(sku) if isinstance(sku, int) else sku,
+            _digits(barcode) if isinstance(barcode, int) else barcode,
             _price_text(price, self._exponent) if type(price) is str else price_text(price, self._exponent),
-            row.is_active is not False,
-            row.is_volatile is True,
+            row.is_active != 0,  # only a no is a no
+            row.is_volatile == 1,
             row.row_version,
             self._time(row.updated_at),
             body,
         )
 
     def _read_promotions(self, body: bytes) -> PromotionRow:
-        row = self._promotion(body)
+        _require_readable(body)
+        row = _promotion(body)
         _require_ids(row.id, None, "")
         try:
             index = index_of(body)
@@ -260,7 +425,7 @@ class RowReader:
             row.id,
             row.code,
             row.name,
-            row.is_active is not False,
+            row.is_active != 0,  # only a no is a no
             index.start_date,
             index.end_date,
             row.row_version,
@@ -269,25 +434,54 @@ class RowReader:
         )
 
 
+class _Identity(msgspec.Struct):
+    """What can be told of a row however bad the rest of it is."""
+
+    id: Any = None
+    product_id: Any = None
+    row_version: Any = None
+    updated_at: Any = None
+
+
+_identity = msgspec.json.Decoder(_Identity).decode
+
+
+def _identity_of(body: bytes) -> _Identity:
+    try:
+        return _identity(body)
+    except (ValueError, RecursionError):
+        return _Identity()
+
+
+def _updated_at(body: bytes) -> str | None:
+    """When a row that is refused says it was edited."""
+    moment = _identity_of(body).updated_at
+    return moment if isinstance(moment, str) else None
+
+
+def _in_print(reason: str) -> str:
+    """A reason that may quote head office, made fit for a line on a screen."""
+    shown = "".join(character if character.isprintable() else " " for character in reason[:REASON_LENGTH_MAX])
+    return shown + " …" if len(reason) > REASON_LENGTH_MAX else shown
+
+
 def refuse_row(body: bytes, reason: str, *, key: str = "id") -> RefusedRow:
     """A row that breaks the contract, with what can still be told of it.
 
     Args:
-        body: the row's JSON as it came.
+        body: the row's JSON as it came; its beginning is kept.
         reason: what is wrong with it, in plain words.
         key: the field that holds its id.
     """
-    try:
-        row = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        row = None
-    fields = row if isinstance(row, dict) else {}
-    row_id, version = fields.get(key), fields.get("row_version")
+    said = _identity_of(body)
+    row_id, version = said.product_id if key == "product_id" else said.id, said.row_version
     if not (isinstance(row_id, str) and 0 < len(row_id) <= 100):
         row_id = "sha256:" + hashlib.sha256(body).hexdigest()[:16]
+    elif is_uuid(row_id.lower()):
+        row_id = row_id.lower()  # in capitals it is still the row whose last good state is in use
     if type(version) is not int or abs(version) >= 2**63:
         version = 0
-    return RefusedRow(row_id, version, reason, body[:ROW_BYTES_MAX])
+    return RefusedRow(row_id, version, _in_print(reason), body[:REFUSED_BYTES_MAX])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,21 @@ Evaluating promotions into prices is the POS's work, not ours: ``fields`` hands 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from edge_agent.domain.calendar import business_date
+
+DAYS_MAX = 31  # entries of days_of_week; a day may be said twice
+KIND_LENGTH_MAX = 100
+SHOWN_LENGTH_MAX = 60
+_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ].{0,40})?", re.ASCII)  # perhaps with a time, which is left out
+_TIME = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII)
 _END_OF_DAY = (dt.time(23, 59), dt.time(23, 59, 59))
 _FLAT_TYPES = {
     "percentage": "percent_discount",
@@ -59,31 +68,58 @@ class Promotion:
     fields: dict[str, Any]
 
 
+def _shown(value: object) -> str:
+    """What head office sent, short enough for a line."""
+    text = repr(value[:SHOWN_LENGTH_MAX] if isinstance(value, (str, list)) else value)
+    return text if len(text) <= SHOWN_LENGTH_MAX else text[:SHOWN_LENGTH_MAX] + "…"
+
+
 def _date(value: object, name: str) -> dt.date | None:
     if value in (None, ""):
         return None
-    try:
-        return dt.date.fromisoformat(str(value)[:10])
-    except ValueError:
-        raise PromotionError(f"{name} is not a date: {value!r}") from None
+    date = _DATE.fullmatch(value) if isinstance(value, str) else None
+    with contextlib.suppress(ValueError):
+        if date is not None:
+            return dt.date.fromisoformat(date[1])
+    raise PromotionError(f"{name} is not a date: {_shown(value)}")
 
 
 def _time(value: object, name: str) -> dt.time | None:
     if value in (None, ""):
         return None
-    try:
-        text = "00:00" if str(value) in ("24:00", "24:00:00") else str(value)  # an end at 00:00 is the end of the day
-        return dt.time.fromisoformat(text).replace(tzinfo=None)
-    except ValueError:
-        raise PromotionError(f"{name} is not a time: {value!r}") from None
+    if value in ("24:00", "24:00:00"):
+        return dt.time(0)  # an end at 00:00 is the end of the day
+    time = _TIME.fullmatch(value) if isinstance(value, str) else None
+    with contextlib.suppress(ValueError):
+        if time is not None:
+            return dt.time.fromisoformat(time[0]).replace(tzinfo=None)
+    raise PromotionError(f"{name} is not a time: {_shown(value)}")
 
 
 def _days(value: object, *, first: int) -> frozenset[int]:
     if value in (None, "", []):
         return frozenset()
-    if not isinstance(value, list) or not all(type(day) is int and first <= day <= first + 6 for day in value):
-        raise PromotionError(f"days_of_week is not a list of days {first} to {first + 6}: {value!r}")
+    if (
+        not isinstance(value, list)
+        or len(value) > DAYS_MAX
+        or not all(type(day) is int and first <= day <= first + 6 for day in value)
+    ):
+        raise PromotionError(f"days_of_week is not a list of days {first} to {first + 6}: {_shown(value)}")
     return frozenset(day - first for day in value)
+
+
+def _kind(row: dict[str, Any]) -> str | None:
+    """The type of either form, in the compiled form's words.
+
+    Raises:
+        PromotionError: it is no word.
+    """
+    kind = row.get("promo_type")
+    if kind is None and (flat := row.get("discount_type")) is not None:
+        kind = _FLAT_TYPES.get(flat.lower(), flat) if isinstance(flat, str) else flat
+    if kind is not None and not (isinstance(kind, str) and len(kind) <= KIND_LENGTH_MAX):
+        raise PromotionError(f"promo_type is not a word: {_shown(kind)}")
+    return kind
 
 
 def _object(row: dict[str, Any], key: str) -> dict[str, Any]:
@@ -128,9 +164,12 @@ def index_of(body: bytes) -> DateRange:
     rules = _object(row, "rules")
     if rules.get("error"):
         raise PromotionError(f"head office could not compile it: {str(rules['error'])[:200]}")
+    if rules.get("tiers") == []:
+        raise PromotionError("its rules have no tiers")
     _object(row, "scope")
     _object(row, "targeting")
     _object(row, "limits")
+    _kind(row)
     validity = read_validity(row)
     return DateRange(
         validity.start_date.isoformat() if validity.start_date else None,
@@ -139,35 +178,44 @@ def index_of(body: bytes) -> DateRange:
 
 
 def read_promotion(body: bytes) -> Promotion:
-    """A stored promotion's JSON as a value."""
+    """A stored promotion's JSON as a value. One that can't be read any more is there, but never applies."""
     row = msgspec.json.decode(body)
-    promo_type = row.get("promo_type")
-    if promo_type is None and "discount_type" in row:
-        promo_type = _FLAT_TYPES.get(str(row["discount_type"]).lower(), str(row["discount_type"]))
+    try:
+        promo_type, validity = _kind(row), read_validity(row)
+    except PromotionError:
+        promo_type, validity = None, None
     return Promotion(
         id=row["id"],
         code=row.get("code"),
         name=row["name"],
         promo_type=promo_type,
-        is_active=row.get("is_active") is not False,
-        validity=read_validity(row),
+        is_active=row.get("is_active") not in (False, 0) and validity is not None,
+        validity=validity or Validity(),
         fields=row,
     )
 
 
-def _runs_until(end: dt.time) -> dt.time:
-    """23:59 and 23:59:59 mean the end of the day; any other end is the first moment that is outside."""
-    return dt.time.max if end in _END_OF_DAY else end
+def _runs_until(end: dt.time | None) -> dt.time:
+    """23:59, 23:59:59, midnight and no end mean the end of the day; any other end is the first moment outside."""
+    return dt.time.max if end is None or end == dt.time(0) or end in _END_OF_DAY else end
 
 
-def _in_hours(local: dt.datetime, day_start: dt.time, validity: Validity) -> dt.date | None:
-    """The date whose hours a moment belongs to, or None when it is outside the hours."""
-    day = local.date() if local.time() >= day_start else local.date() - dt.timedelta(days=1)
-    start, end = validity.time_start or dt.time(0), validity.time_end
+def goes_over_midnight(validity: Validity) -> bool:
+    """Whether the hours begin on one day and end on the next: 22:00 to 02:00."""
+    return _runs_until(validity.time_end) < (validity.time_start or dt.time(0))
+
+
+def day_of(validity: Validity, local: dt.datetime, day_start: dt.time) -> dt.date | None:
+    """The date whose hours a moment belongs to, or None when it is outside the hours.
+
+    Args:
+        validity: when a promotion applies.
+        local: the moment in the store's time zone.
+        day_start: when the store's business day begins; before it, it is still the day before.
+    """
+    day = business_date(local, day_start)
+    start, end = validity.time_start or dt.time(0), _runs_until(validity.time_end)
     now = local.time()
-    if end is None or end == dt.time(0):
-        end = dt.time.max
-    end = _runs_until(end)
     if start == end:
         return day
     if start < end:
@@ -176,6 +224,21 @@ def _in_hours(local: dt.datetime, day_start: dt.time, validity: Validity) -> dt.
         # Hours over midnight belong to the day they begin on.
         return day
     return local.date() - dt.timedelta(days=1) if now < end else None
+
+
+def has_begun(validity: Validity, day: dt.date) -> bool:
+    """Whether a date is on or after the first one."""
+    return validity.start_date is None or validity.start_date <= day
+
+
+def has_not_ended(validity: Validity, day: dt.date) -> bool:
+    """Whether a date is on or before the last one."""
+    return validity.end_date is None or day <= validity.end_date
+
+
+def is_on_weekday(validity: Validity, day: dt.date) -> bool:
+    """Whether a date's weekday is one of the promotion's."""
+    return not validity.days or day.weekday() in validity.days
 
 
 def is_active_at(promotion: Promotion, local: dt.datetime, day_start: dt.time) -> bool:
@@ -192,10 +255,7 @@ def is_active_at(promotion: Promotion, local: dt.datetime, day_start: dt.time) -
     if not promotion.is_active:
         return False
     validity = promotion.validity
-    day = _in_hours(local, day_start, validity)
+    day = day_of(validity, local, day_start)
     if day is None:
         return False
-    if validity.days and day.weekday() not in validity.days:
-        return False
-    after_start = validity.start_date is None or validity.start_date <= day
-    return after_start and (validity.end_date is None or day <= validity.end_date)
+    return is_on_weekday(validity, day) and has_begun(validity, day) and has_not_ended(validity, day)

@@ -16,6 +16,7 @@ from edge_agent.errors import ContractBroken, CursorLost, EdgeAgentError, NotSig
 from edge_agent.head_office import wire
 
 YEAR_MIN, YEAR_MAX = 2020, 2120  # what a head office's clock may say
+_SAID_BYTES_MAX = 65_536
 _WRONG_PLACE_HINT = "Check url, company_id, brand_id and store_id in settings.toml with head office."
 
 
@@ -59,6 +60,8 @@ def _words(value: Any) -> str:
 
 def _said(body: bytes) -> wire.ErrorBody | None:
     """What an error's body says; None when it is no JSON, so that something else than head office may have answered."""
+    if len(body) > _SAID_BYTES_MAX:
+        return None
     try:
         return msgspec.json.decode(body, type=wire.ErrorBody)
     except msgspec.ValidationError:  # a baseline head office may give a bare list of sentences
@@ -77,6 +80,11 @@ def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datet
             f"head office's address has moved to {headers.get('location', 'somewhere it does not name')[:200]}",
             reason="redirect",
             hint="Set url in settings.toml to the new address; the sign-in is never sent along by itself.",
+        )
+    if status == 401 and headers.get("www-authenticate", "").lower().startswith("token"):
+        return NotSignedIn(
+            "head office signs devices in by a static key alone",
+            hint='Ask head office for the key, set auth_scheme = "Token", run edge-agent init again. Selling goes on.',
         )
     if status == 401:
         return NotSignedIn(
@@ -155,6 +163,15 @@ def _tls_words(fault: ssl.SSLError) -> tuple[str, str]:
     return (
         f"no safe connection to head office: {words}",
         "Check url in settings.toml, and whether the network wants a log-in. Everything is kept meanwhile.",
+    )
+
+
+def no_sign_in_here(path: str) -> Unreachable:
+    """The error of a head office that signs devices in at another address."""
+    return Unreachable(
+        f"head office does not sign devices in at {path} (HTTP 404)",
+        reason="route",
+        hint='Check url, and token_path in settings.toml: some head offices use token_path = "/api/v1/token/".',
     )
 
 

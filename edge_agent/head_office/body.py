@@ -36,7 +36,8 @@ def read_body(
     """
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
-        raise Unreachable(f"head office answered in an encoding nobody asked for: {encoding}", reason="not_contract")
+        shown = encoding[:40] if encoding.isprintable() else "unreadable"
+        raise Unreachable(f"head office answered in an encoding nobody asked for: {shown}", reason="not_contract")
     inflate = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
     end = monotonic() + deadline_s
     parts: list[bytes] = []

@@ -7,7 +7,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import httpx
 import msgspec
@@ -21,9 +21,13 @@ from edge_agent.head_office.auth import SecretFiles
 from edge_agent.head_office.body import bound, read_body
 from edge_agent.settings import Settings
 
+if TYPE_CHECKING:
+    from edge_agent.head_office.events import EventStream
+
 SYNC = "/api/v1/sync/"
 COMPRESS_FROM_BYTES = 1_024
 QUICK_RETRIES = 2
+HEADER_LENGTH_MAX = 8_000  # servers refuse longer ones
 QUICK_WAIT_MAX_S = 2.0
 _CREATED = 201
 RETRY_AFTER_WAITED_S = 5.0  # a longer one is the outbox's business
@@ -57,6 +61,9 @@ class HeadOffice(Protocol):
 
     def digest(self, dataset: str) -> wire.Digest:
         """Head office's digest of a dataset."""
+
+    def leaves(self, dataset: str, wanted: Sequence[int], of: int) -> wire.Leaves:
+        """All rows of some leaves of a dataset."""
 
     def push_sales(self, bodies: Sequence[bytes]) -> wire.SalesAnswer:
         """Offer a batch of sales."""
@@ -124,37 +131,40 @@ class HttpHeadOffice:
 
     def _http(self) -> httpx.Client:
         if self._client is None:
-            settings = self._settings
-            # httpx logs whole URLs at INFO; ids and cursors don't belong into a shop's log.
-            logging.getLogger("httpx").setLevel(max(logging.getLogger("httpx").level, logging.WARNING))
-            verify: Any = settings.url.startswith("https")  # plain http needs no certificates: they take 20 ms to load
-            if settings.ca_file:
-                import ssl
-
-                try:
-                    verify = ssl.create_default_context(cafile=settings.ca_file)
-                except (OSError, ssl.SSLError) as error:
-                    raise InvalidSettings(
-                        "ca_file",
-                        f"ca_file: {settings.ca_file} can't be used: {error}",
-                        hint="Give the PEM file of head office's certificate authority as ca_file, or leave it out.",
-                    ) from error
-            self._client = httpx.Client(
-                base_url=settings.url.rstrip("/"),
-                timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
-                follow_redirects=False,  # a token never travels to another address
-                verify=verify,
-                transport=self._transport,
-                headers={
-                    "User-Agent": f"edge-agent/{__version__}",
-                    "X-Device-Id": settings.device_id,
-                    "Accept-Encoding": "gzip",
-                    "Accept": "application/json",
-                    "Cache-Control": "no-cache",  # a proxy's memory is no head office
-                },
-            )
-            bound(self._client, settings.answer_deadline_s)
+            self._client = self._new_http(accept="application/json", encoding="gzip")
+            bound(self._client, self._settings.answer_deadline_s)
         return self._client
+
+    def _new_http(self, *, accept: str, encoding: str) -> httpx.Client:
+        settings = self._settings
+        # httpx logs whole URLs at INFO; ids and cursors don't belong into a shop's log.
+        logging.getLogger("httpx").setLevel(max(logging.getLogger("httpx").level, logging.WARNING))
+        verify: Any = settings.url.startswith("https")  # plain http needs no certificates: they take 20 ms to load
+        if settings.ca_file:
+            import ssl
+
+            try:
+                verify = ssl.create_default_context(cafile=settings.ca_file)
+            except (OSError, ssl.SSLError) as error:
+                raise InvalidSettings(
+                    "ca_file",
+                    f"ca_file: {settings.ca_file} can't be used: {error}",
+                    hint="Give the PEM file of head office's certificate authority as ca_file, or leave it out.",
+                ) from error
+        return httpx.Client(
+            base_url=settings.url.rstrip("/"),
+            timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
+            follow_redirects=False,  # a token never travels to another address
+            verify=verify,
+            transport=self._transport,
+            headers={
+                "User-Agent": f"edge-agent/{__version__}",
+                "X-Device-Id": settings.device_id,
+                "Accept-Encoding": encoding,
+                "Accept": accept,
+                "Cache-Control": "no-cache",  # a proxy's memory is no head office
+            },
+        )
 
     def _exchange(
         self, method: str, path: str, *, params: dict[str, str] | None, content: bytes | None, headers: dict[str, str]
@@ -272,6 +282,8 @@ class HttpHeadOffice:
         answer = self._exchange("POST", path, params=None, content=msgspec.json.encode(request), headers={})
         if answer[0] in (400, 401, 403):
             return None
+        if answer[0] == 404:
+            raise answers.no_sign_in_here(path)
         if not 200 <= answer[0] < 300:
             raise answers.as_error(*answer, self._clock.now())
         tokens = wire.decode(answer[2], wire.Tokens)
@@ -287,7 +299,7 @@ class HttpHeadOffice:
             answer = self._ask("GET", path, params=params, headers=headers)
             if answer[0] != 405:
                 return answer
-            if "POST" not in answer[1].get("allow", ""):
+            if "POST" not in answer[1].get("allow", "POST").upper():  # some write it small, some leave it out
                 raise answers.broken("head office takes neither GET nor POST for downloads")
             self.download_method = "POST"
         answer = self._ask("POST", path, content=msgspec.json.encode(params), headers=headers)
@@ -380,6 +392,54 @@ class HttpHeadOffice:
         params = {**self._scope, "brand_id": self._settings.brand_id, "dataset": dataset, "leaves": "256"}
         return wire.decode(self._download(f"{SYNC}digest/", params)[2], wire.Digest)
 
+    def leaves(self, dataset: str, wanted: Sequence[int], of: int) -> wire.Leaves:
+        """All rows of some leaves of a dataset (contract, section 6).
+
+        Args:
+            dataset: which.
+            wanted: numbers of leaves, below ``of``.
+            of: how many leaves there are.
+        """
+        params = {
+            **self._scope,
+            "brand_id": self._settings.brand_id,
+            "leaves": ",".join(map(str, wanted)),
+            "leaves_of": str(of),
+        }
+        return wire.decode(self._download(f"{SYNC}{dataset}/", params)[2], wire.LEAVES_TYPES[dataset])
+
+    def events(self) -> EventStream | None:
+        """Head office's hints, on a connection of their own (contract, section 6); to be opened.
+
+        It uses the sign-in that is kept and never renews it: two clients that refresh at once would spoil a refresh
+        token that head office changes with each use.
+
+        Returns:
+            None where tests replace the network: then there is no connection to wait on.
+
+        Raises:
+            NotSignedIn: no access token is kept.
+            InvalidSettings: ``ca_file`` can't be used.
+        """
+        from edge_agent.head_office.events import EventStream
+
+        if self._transport is not None:
+            return None
+        secrets, scheme = self._secrets.secrets, self._settings.auth_scheme
+        token = secrets.password if scheme == "Token" else secrets.access
+        headers = {
+            "Authorization": _header_value(f"{scheme} {token}" if token else ""),
+            "X-Request-Id": str(uuid.uuid4()),
+        }
+        return EventStream(
+            self._new_http(accept="text/event-stream", encoding="identity"),
+            SYNC + "events/",
+            {"store_id": self._settings.store_id},
+            headers,
+            clock=self._clock,
+            deadline_s=self._settings.read_timeout_s,
+        )
+
     # ---- uploads ---------------------------------------------------------------------------------------------
 
     def _post(self, path: str, content: bytes, read: Callable[[bytes], T], *, repeatable: bool) -> tuple[int, T]:
@@ -419,7 +479,7 @@ class HttpHeadOffice:
 
 
 def _is_sendable(token: str) -> bool:
-    return bool(token) and token.isascii() and token.isprintable()
+    return 0 < len(token) <= HEADER_LENGTH_MAX and token.isascii() and token.isprintable()
 
 
 def _header_value(value: str) -> str:

@@ -7,11 +7,13 @@ The keys of rows stand in ``domain/catalog.py`` and ``domain/promotion.py``, tho
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from edge_agent.domain.calendar import zone
 from edge_agent.errors import ContractBroken, Unreachable
 
 CURSOR = "cursor"
@@ -19,41 +21,131 @@ SALES_BATCH = "sales_batch"
 RECEIPTS = "receipts"
 STOCK = "stock"
 DIGEST = "digest"
+EVENTS = "events"
 GZIP_REQUESTS = "gzip_requests"
 
 
+# What head office may send. A page's limit is the setting answer_bytes_max; those of rows stand in domain/catalog.py.
+ANSWER_BYTES_MAX = 4 * 1024 * 1024  # an answer that is no download
+TOKEN_LENGTH_MAX = 8_000  # it goes into a header
+TEXT_LENGTH_MAX = 200  # an epoch, a version, a store's name
+SAID_LENGTH_MAX = 500  # of a sentence or code about one entry
+NAMES_MAX = 200  # of capabilities, or of datasets
+BEYOND_MAX = 10_000  # stretches of sales that stock figures contain out of order
+_DENSE_FROM_BYTES = 2 * 1024 * 1024
+_DENSE_BYTES = 12  # on average a larger answer has so many bytes to a comma, and far more; nonsense has two
+_ROW_BYTES_MIN = 40  # an id alone takes as many
+_ROWS_ANYWAY = 5_000  # so many are looked at one by one, whatever they are
+
 Seq = Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_LENGTH_MAX)]
+Token = Annotated[str, msgspec.Meta(max_length=TOKEN_LENGTH_MAX)]
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class DatasetVersion(msgspec.Struct, frozen=True):
     """A dataset's version and live rows (contract, section 3)."""
 
-    version: int | str | None = None
-    count: int | None = None
+    version: Number | Text | None = None
+    count: Number | None = None
 
 
 class SyncSettings(msgspec.Struct, frozen=True):
-    """The part of head office's settings the agent follows (contract, section 7)."""
+    """The part of head office's settings the agent follows (contract, section 7).
 
-    auto_sync_enabled: bool | None = None
-    sync_interval_hours: float | None = None
-    sync_strategy: str | None = None
-    future_days: int | None = None
-    past_days: int | None = None
-    include_inactive: bool | None = None
-    timezone: str | None = None
+    What is none of the contract's values counts as not told: the last good one stays, and nothing else is lost by it.
+    """
+
+    auto_sync_enabled: Any = None  # bool
+    sync_interval_hours: Any = None  # float, 1 to 24
+    sync_strategy: Any = None  # str
+    future_days: Any = None  # int, 0 to 90
+    past_days: Any = None  # int, 0 to 30
+    include_inactive: Any = None  # bool
+    max_promotions_per_sync: Any = None  # int, 10 to 500
+    timezone: Any = None  # str, of a zone this device knows
+
+    def __post_init__(self) -> None:
+        _keep_what_is_good(self, _SETTINGS)
 
 
 class Store(msgspec.Struct, frozen=True):
-    """The store as head office knows it."""
+    """The store as head office knows it; what can't be read of it counts as not told."""
 
-    id: str | None = None
-    code: str | None = None
-    name: str | None = None
-    timezone: str | None = None
-    day_start: str | None = None
-    currency: str | None = None
+    id: Any = None  # str, like the others
+    code: Any = None
+    name: Any = None
+    timezone: Any = None  # of a zone this device knows
+    day_start: Any = None  # HH:MM
+    currency: Any = None
+
+    def __post_init__(self) -> None:
+        _keep_what_is_good(self, _STORE)
+
+
+def _keep_what_is_good(told: msgspec.Struct, readers: Mapping[str, Callable[[Any], Any]]) -> None:
+    for name, read in readers.items():
+        value = getattr(told, name)
+        if value is not None:
+            msgspec.structs.force_setattr(told, name, read(value))
+
+
+def _flag(value: Any) -> bool | None:
+    return bool(value) if value in (True, False) else None
+
+
+def _within(low: float, high: float, kind: type[int] | type[float]) -> Callable[[Any], float | None]:
+    """A reader of numbers, from a number or its digits."""
+
+    def read(value: Any) -> float | None:
+        if isinstance(value, bool):
+            return None
+        try:
+            number: float = msgspec.convert(value, kind, strict=False)
+        except msgspec.ValidationError:
+            return None
+        return number if low <= number <= high else None
+
+    return read
+
+
+def _name(value: Any) -> str | None:
+    """Text that fits on a line."""
+    fits = isinstance(value, str) and len(value) <= TEXT_LENGTH_MAX and value.isprintable()
+    return value if fits else None
+
+
+def _zone_name(value: Any) -> str | None:
+    name = _name(value)
+    return name if name and zone(name) is not dt.UTC else None
+
+
+def _time_of_day(value: Any) -> str | None:
+    with contextlib.suppress(ValueError, TypeError):
+        dt.time.fromisoformat(value)
+        return _name(value)
+    return None
+
+
+_SETTINGS: dict[str, Callable[[Any], Any]] = {
+    "auto_sync_enabled": _flag,
+    "sync_interval_hours": _within(1, 24, float),
+    "sync_strategy": _name,
+    "future_days": _within(0, 90, int),
+    "past_days": _within(0, 30, int),
+    "include_inactive": _flag,
+    "max_promotions_per_sync": _within(10, 500, int),
+    "timezone": _zone_name,
+}
+_STORE: dict[str, Callable[[Any], Any]] = {
+    "id": _name,
+    "code": _name,
+    "name": _name,
+    "timezone": _zone_name,
+    "day_start": _time_of_day,
+    "currency": _name,
+}
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -62,12 +154,12 @@ class Version(msgspec.Struct, frozen=True):
     ``version`` must be there: some other JSON that answers with 200 is not taken for a baseline head office.
     """
 
-    version: int | float | str | None
-    last_updated: str | None = None
+    version: Number | float | Text | None
+    last_updated: Text | None = None
     force_update: bool = False
-    epoch: str | None = None
-    capabilities: frozenset[str] | None = None
-    datasets: dict[str, DatasetVersion] | None = None
+    epoch: Text | None = None
+    capabilities: Annotated[frozenset[Text], msgspec.Meta(max_length=NAMES_MAX)] | None = None
+    datasets: Annotated[dict[Text, DatasetVersion], msgspec.Meta(max_length=NAMES_MAX)] | None = None
     settings: SyncSettings | None = None
     store: Store | None = None
 
@@ -85,9 +177,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None = None
     has_more: bool = False
     snapshot: bool = False
-    sync_timestamp: str | None = None
-    total: int | None = None
-    total_available: int | None = None
+    sync_timestamp: Text | None = None
+    total: Number | None = None
+    total_available: Number | None = None
     store: Store | None = None  # promotions alone give it, and the settings
     settings: SyncSettings | None = None
 
@@ -96,7 +188,7 @@ class Seen(msgspec.Struct, frozen=True):
     """Which sales of this journal the stock figures contain (contract, section 4: stock)."""
 
     contiguous_seq: Seq = 0
-    beyond: list[tuple[Seq, Seq]] = []
+    beyond: Annotated[list[tuple[Seq, Seq]], msgspec.Meta(max_length=BEYOND_MAX)] = []
 
 
 class StockRow(msgspec.Struct, frozen=True):
@@ -191,7 +283,7 @@ def sales_answer(body: bytes) -> SalesAnswer:
     envelope = decode(body, _Results)
     results = []
     for raw in envelope.results:
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(ValueError, RecursionError):  # msgspec's errors are ValueErrors
             said = msgspec.json.decode(raw, type=_Result)
             warnings = said.warnings if isinstance(said.warnings, list) else [said.warnings]
             results.append(
@@ -221,14 +313,20 @@ def usages_answer(body: bytes) -> UsagesAnswer:
 
 
 def _text(value: Any) -> str | None:
-    """Words as text, whatever JSON they came as."""
-    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+    """Words as text, whatever JSON they came as, and no more of them than anyone reads."""
+    if value is None:
+        return None
+    try:
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    except RecursionError:
+        text = "nested too deeply to be shown"
+    return text[:SAID_LENGTH_MAX]
 
 
 def _whole(value: Any) -> int | None:
     """A whole number from a number or its digits; None for anything else."""
     try:
-        return msgspec.convert(value, int, strict=False)
+        return msgspec.convert(value, Number, strict=False)
     except msgspec.ValidationError:
         return None
 
@@ -252,26 +350,33 @@ class Receipts(msgspec.Struct, frozen=True):
     contiguous_seq: Seq
     highest_seq: Seq
     count: Count
-    total_amount: str
+    total_amount: Text
     missing: list[tuple[Seq, Seq]] = []
     refused: list[Seq] = []
     usages: Count = 0
-    epoch: str | None = None
+    epoch: Text | None = None
 
 
 class Digest(msgspec.Struct, frozen=True):
     """Head office's digest of a dataset at a cursor (contract, section 6)."""
 
     cursor: str
-    count: int
-    leaves: list[str]
+    count: Count
+    leaves: list[Text]
+
+
+class Leaves(msgspec.Struct, frozen=True, kw_only=True):
+    """All rows of some leaves, still undecoded, and where head office stands (contract, section 6)."""
+
+    rows: list[msgspec.Raw]
+    cursor: str
 
 
 class Tokens(msgspec.Struct, frozen=True):
     """A sign-in's tokens (contract, section 2); opaque."""
 
-    access: str
-    refresh: str | None = None
+    access: Token
+    refresh: Token | None = None
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -302,15 +407,27 @@ def decode(body: bytes, kind: type[T]) -> T:
             reason="not_contract",
             hint="Open a web page on this device: the network may want a log-in. Everything is kept meanwhile.",
         )
+    is_download = issubclass(kind, (Page, StockPage, Leaves))
+    if len(body) > ANSWER_BYTES_MAX and not is_download:
+        raise _broken(f"is larger than {ANSWER_BYTES_MAX} bytes")
+    if len(body) > _DENSE_FROM_BYTES and body.count(b",") * _DENSE_BYTES > len(body):
+        raise _broken("holds more values than any list of rows of its size")
     try:
         value: T = decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise ContractBroken(
-            f"head office's answer is not as agreed: {error}", hint="Tell head office; selling goes on."
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _broken(f"is not as agreed: {error}") from None
+    except RecursionError:
+        raise _broken("is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreachable(f"head office's answer is not JSON: {error}", reason="not_contract") from None
+    rows = value.stock if isinstance(value, StockPage) else value.rows if isinstance(value, (Page, Leaves)) else ()
+    if len(rows) > _ROWS_ANYWAY and len(rows) * _ROW_BYTES_MIN > len(body):
+        raise _broken(f"has {len(rows)} rows in {len(body)} bytes")
     return value
+
+
+def _broken(how: str) -> ContractBroken:
+    return ContractBroken(f"head office's answer {how}", hint="Tell head office; selling goes on.")
 
 
 class _CategoriesPage(Page, frozen=True, kw_only=True):
@@ -325,6 +442,23 @@ class _PromotionsPage(Page, frozen=True, kw_only=True):
     rows: list[msgspec.Raw] = msgspec.field(name="promotions")
 
 
+class _CategoriesLeaves(Leaves, frozen=True, kw_only=True):
+    rows: list[msgspec.Raw] = msgspec.field(name="categories")
+
+
+class _ProductsLeaves(Leaves, frozen=True, kw_only=True):
+    rows: list[msgspec.Raw] = msgspec.field(name="products")
+
+
+class _PromotionsLeaves(Leaves, frozen=True, kw_only=True):
+    rows: list[msgspec.Raw] = msgspec.field(name="promotions")
+
+
+LEAVES_TYPES: dict[str, type[Leaves]] = {
+    "categories": _CategoriesLeaves,
+    "products": _ProductsLeaves,
+    "promotions": _PromotionsLeaves,
+}
 PAGE_TYPES: dict[str, type[Page]] = {
     "categories": _CategoriesPage,
     "products": _ProductsPage,

@@ -1,128 +1,67 @@
-"""The catalogue's file: pages and their cursors in one transaction (G5, G6), and the look-ups of a till."""
+"""The catalogue's file: where each download stands, and pages applied with their cursors (G5, G6)."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edge_agent.domain.catalog import RefusedRow
+from edge_agent.domain.digest import leaf_of
 from edge_agent.errors import ContractBroken
+from edge_agent.storage import leaves, pages
 from edge_agent.storage.database import Database, in_own_words
 from edge_agent.storage.engine import sqlite3
+from edge_agent.storage.indexes import drop_indexes, is_indexed, make_indexes
+from edge_agent.storage.leaves import Counted, Leaves
+from edge_agent.storage.lookups import Lookups
+from edge_agent.storage.pages import PageResult, PageWrite
 
 _CACHE_KIB = 2_048
 _RUNS_KEPT = 200
-_ROWS_PER_INSERT = 50
-# A baseline answer may hold everything; an SQL statement takes some 32,000 values on the oldest engine.
-_ROWS_PER_STATEMENT = 10_000
-
-# Per dataset: the columns of its rows, of which `body` is last, and the ones an index or the search stands on.
-_COLUMNS: dict[str, tuple[str, ...]] = {
-    "categories": ("id", "parent_id", "name", "is_active", "display_order", "row_version", "updated_us", "body"),
-    "products": (
-        *("id", "category_id", "name", "sku", "barcode", "price", "is_active", "is_volatile"),
-        *("row_version", "updated_us", "body"),
-    ),
-    "promotions": (
-        *("id", "code", "name", "is_active", "start_date", "end_date", "row_version", "updated_us", "body"),
-    ),
-}
-_INDEXED: dict[str, tuple[str, ...]] = {
-    "categories": (),
-    "products": ("category_id", "name", "sku", "barcode"),
-    "promotions": (),
-}
-# The secondary indexes of products are made after a first load, which is more than twice as fast.
-_PRODUCT_INDEXES = """
-CREATE INDEX IF NOT EXISTS products_by_category ON products (category_id) WHERE category_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS products_by_sku ON products (sku) WHERE sku IS NOT NULL;
-CREATE INDEX IF NOT EXISTS products_by_barcode ON products (barcode) WHERE barcode IS NOT NULL;
-CREATE VIRTUAL TABLE IF NOT EXISTS products_text USING fts5 (
-    name, sku, content = 'products', content_rowid = 'number', tokenize = 'unicode61 remove_diacritics 2'
-);
-CREATE TRIGGER IF NOT EXISTS products_text_insert AFTER INSERT ON products
-BEGIN
-    INSERT INTO products_text (rowid, name, sku) VALUES (new.number, new.name, new.sku);
-END;
-CREATE TRIGGER IF NOT EXISTS products_text_delete AFTER DELETE ON products
-BEGIN
-    INSERT INTO products_text (products_text, rowid, name, sku) VALUES ('delete', old.number, old.name, old.sku);
-END;
-CREATE TRIGGER IF NOT EXISTS products_text_update AFTER UPDATE OF name, sku ON products
-BEGIN
-    INSERT INTO products_text (products_text, rowid, name, sku) VALUES ('delete', old.number, old.name, old.sku);
-    INSERT INTO products_text (rowid, name, sku) VALUES (new.number, new.name, new.sku);
-END;
-"""
-_WORD = re.compile(r"[^\W_]+")
+_ROWS_AT_ONCE = 1_000
+IN_A_ROW_MS = 600_000
+HELD_SNAPSHOTS = 3  # so many complete snapshots must agree before a held sweep is taken,
+HELD_MS = 24 * 3600 * 1000  # over at least so long (contract, section 4)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetState:
-    """Where a download stands. Times are milliseconds since 1970."""
+    """Where a download stands. Times are milliseconds since 1970; None: never, or not so."""
 
     name: str
     scope: str
     cursor: str | None
-    generation: int
+    generation: int  # of the last snapshot begun
     in_snapshot: bool
-    held_generation: int | None
+    held_generation: int | None  # of the last snapshot whose sweep is held,
+    held_first_generation: int | None  # and of the first one
+    held_snapshots: int  # how many complete snapshots have asked for the held sweep
     held_rows: int | None
     held_since_ms: int | None
-    incomplete: str | None
+    incomplete: str | None  # how head office cut the list short,
+    incomplete_since_ms: int | None  # and since when
     synced_ms: int | None
     changed_ms: int | None
+    snapshot_ms: int | None  # the last complete snapshot
+    resets: int  # how often in a row the place was lost without a change coming through
+    reset_ms: int | None
+    verified_ms: int | None  # when the digest last equalled head office's
+    differs: str | None  # what of it differed, when it last did not
 
 
-@dataclass(slots=True, kw_only=True)
-class PageWrite:
-    """One page to apply, with what it does to the download's state.
-
-    ``asked_cursor`` must still be the stored one; ``completes_snapshot`` asks for the sweep; ``sweep_allowed`` decides
-    what to do when more than half of the dataset would go.
-    """
-
-    dataset: str
-    asked_cursor: str | None
-    next_cursor: str | None
-    rows: Sequence[tuple[Any, ...]] = ()
-    deleted_ids: Sequence[str] = ()
-    refused: Sequence[RefusedRow] = ()
-    newer_only: bool = False
-    completes_snapshot: bool = False
-    sweep_allowed: bool = False
-    synced_ms: int = 0
-    meta: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class PageResult:
-    """What a page changed."""
-
-    upserts: int = 0
-    deletes: int = 0
-    swept: int = 0
-    held: int = 0
+_STATE = ", ".join(DatasetState.__dataclass_fields__)
 
 
 class CursorMoved(ContractBroken):
     """Another writer moved the cursor since this page was asked for; the page is not applied (G5)."""
 
 
-def _key(dataset: str) -> str:
-    return "product_id" if dataset == "stock" else "id"
-
-
 @in_own_words
-class CatalogStore:
+class CatalogStore(Lookups):
     """``catalog.db``.
 
     Args:
@@ -144,14 +83,10 @@ class CatalogStore:
 
     def state(self, dataset: str) -> DatasetState:
         """Where a download stands."""
-        row = self.database.connection.execute(
-            "SELECT name, scope, cursor, generation, in_snapshot, held_generation, held_rows, held_since_ms, "
-            "incomplete, synced_ms, changed_ms FROM datasets WHERE name = ?",
-            (dataset,),
-        ).fetchone()
-        values = list(row)
-        values[4] = bool(values[4])
-        return DatasetState(*values)
+        query = f"SELECT {_STATE} FROM datasets WHERE name = ?"
+        row = self.database.connection.execute(query, (dataset,)).fetchone()
+        values = dict(zip(DatasetState.__dataclass_fields__, row, strict=True))
+        return DatasetState(**{**values, "in_snapshot": bool(values["in_snapshot"])})
 
     def begin_snapshot(self, dataset: str, scope: str) -> None:
         """Drop a download's cursor, not its rows: the next page is the first of a snapshot (contract, section 8)."""
@@ -162,34 +97,30 @@ class CatalogStore:
                 (scope, dataset),
             )
             if dataset == "products" and connection.execute("SELECT 1 FROM products LIMIT 1").fetchone() is None:
-                self._drop_product_indexes(connection)
-
-    def _drop_product_indexes(self, connection: sqlite3.Connection) -> None:
-        for name in ("insert", "delete", "update"):
-            connection.execute(f"DROP TRIGGER IF EXISTS products_text_{name}")
-        connection.execute("DROP TABLE IF EXISTS products_text")
-        for name in ("sku", "barcode", "category"):
-            connection.execute(f"DROP INDEX IF EXISTS products_by_{name}")
+                drop_indexes(connection)
 
     def ensure_product_indexes(self) -> None:
         """Make the products' indexes and search if a first load left them for later; nothing otherwise."""
-        if not self._is_indexed():
+        if not is_indexed(self.database.connection):
             with self.database.immediate() as connection:
-                self._make_product_indexes(connection)
+                make_indexes(connection)
 
-    def _is_indexed(self) -> bool:
-        query = "SELECT 1 FROM sqlite_schema WHERE name = 'products_text_update'"
-        return self.database.connection.execute(query).fetchone() is not None
+    def lost_place(self, dataset: str, now_ms: int, wait_ms: Callable[[int], float]) -> int:
+        """Note that head office lost our place; how often that was in a row, without a change coming through.
 
-    def _make_product_indexes(self, connection: sqlite3.Connection) -> None:
-        from edge_agent.storage.migrate import statements
-
-        # Unless pages may leave the cache before the commit, all indexes of a large catalogue stand in memory at once.
-        connection.execute("PRAGMA cache_spill = ON")
-        for statement in statements(_PRODUCT_INDEXES):
-            connection.execute(statement)
-        connection.execute("INSERT INTO products_text (products_text) VALUES ('rebuild')")
-        connection.execute("PRAGMA cache_spill = OFF")
+        Args:
+            dataset: which.
+            now_ms: milliseconds since 1970.
+            wait_ms: how long a place is left alone that was lost so often, milliseconds; a loss long after that is a
+                new one.
+        """
+        before = self.state(dataset)
+        passed_ms = now_ms - (before.reset_ms or 0)
+        in_a_row = 0 <= passed_ms < wait_ms(before.resets) + IN_A_ROW_MS
+        resets = before.resets + 1 if in_a_row else 1
+        with self.database.immediate() as connection:
+            connection.execute("UPDATE datasets SET resets = ?, reset_ms = ? WHERE name = ?", (resets, now_ms, dataset))
+        return resets
 
     # ---- applying pages --------------------------------------------------------------------------------------
 
@@ -200,194 +131,199 @@ class CatalogStore:
             CursorMoved: the stored cursor is not the one that was asked.
             StoreBroken: the file can't be written; nothing of the page is kept.
         """
-        result = PageResult()
+        return self.apply_together([page])[0]
+
+    def apply_together(self, together: Sequence[PageWrite]) -> list[PageResult]:
+        """Apply pages, of several datasets perhaps, in one transaction: readers see all of them or none (G6).
+
+        Raises:
+            CursorMoved, StoreBroken: as :meth:`apply`; nothing of any page is kept.
+        """
         with self.database.immediate() as connection:
-            state = self.state(page.dataset)
-            if state.cursor != page.asked_cursor:
-                raise CursorMoved(f"{page.dataset} was synced by another program meanwhile; this page is dropped")
-            if page.dataset == "stock":
-                result.upserts = self._upsert_stock(connection, page.rows, state.generation)
-            else:
-                for start in range(0, len(page.rows), _ROWS_PER_STATEMENT):
-                    part = replace(page, rows=page.rows[start : start + _ROWS_PER_STATEMENT])
-                    result.upserts += self._upsert(connection, part, state.generation)
-            self._keep_refused(connection, page, state.generation)
-            result.deletes = self._delete(connection, page.dataset, page.deleted_ids)
-            completed = page.completes_snapshot and state.in_snapshot
-            if completed:
-                self._sweep(connection, page, state, result)
-                if page.dataset == "products" and not self._is_indexed():
-                    self._make_product_indexes(connection)
-            changed = result.upserts + result.deletes + result.swept
-            for key, value in page.meta.items():
-                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-            connection.execute(
-                "UPDATE datasets SET cursor = ?, in_snapshot = ?, synced_ms = ?, "
-                "changed_ms = CASE WHEN ? THEN ? ELSE changed_ms END WHERE name = ?",
-                (
-                    page.next_cursor,
-                    state.in_snapshot and not completed,
-                    page.synced_ms,
-                    changed,
-                    page.synced_ms,
-                    page.dataset,
-                ),
-            )
+            return [self._apply(connection, page) for page in together]
+
+    def _apply(self, connection: sqlite3.Connection, page: PageWrite) -> PageResult:
+        result = PageResult()
+        state = self.state(page.dataset)
+        if state.cursor != page.asked_cursor:
+            raise CursorMoved(f"{page.dataset} was synced by another program meanwhile; this page is dropped")
+        pages.write_rows(connection, page, state.generation, result)
+        completed = page.completes_snapshot and state.in_snapshot
+        if completed:
+            self._complete(connection, page, state, result)
+        result.changed += result.deletes + result.swept
+        for key, value in page.meta.items():
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        # A change came through where a cursor stood: head office knows our place again.
+        found_place = page.asked_cursor is not None and not state.in_snapshot
+        connection.execute(
+            "UPDATE datasets SET cursor = ?, in_snapshot = ?, synced_ms = ?, "
+            "changed_ms = CASE WHEN ? THEN ? ELSE changed_ms END, resets = CASE WHEN ? THEN 0 ELSE resets END "
+            "WHERE name = ?",
+            (
+                page.next_cursor,
+                state.in_snapshot and not completed,
+                page.synced_ms,
+                result.changed,
+                page.synced_ms,
+                found_place,
+                page.dataset,
+            ),
+        )
         return result
 
-    def _upsert(self, connection: sqlite3.Connection, page: PageWrite, generation: int) -> int:
-        """Insert or update rows; a row whose indexed columns did not change leaves every index alone."""
-        if not page.rows:
-            return 0
-        dataset, columns = page.dataset, _COLUMNS[page.dataset]
-        quiet, others = self._split(connection, page)
-        # Numbered places, so that rows are bound as they are: ?1 is the first of the columns, the id.
-        place = {column: f"?{number}" for number, column in enumerate(columns, 1)}
-        if quiet:
-            kept = [column for column in columns[1:] if column not in _INDEXED[dataset]]
-            assignments = ", ".join(f"{column} = {place[column]}" for column in kept)
-            guard = f" AND updated_us <= {place['updated_us']}" if page.newer_only else ""
-            connection.executemany(
-                f"UPDATE {dataset} SET {assignments}, generation = {generation:d} WHERE id = ?1{guard}", quiet
-            )
-        if others:
-            assignments = ", ".join(f"{column} = excluded.{column}" for column in (*columns[1:], "generation"))
-            guard = f" WHERE excluded.updated_us >= {dataset}.updated_us" if page.newer_only else ""
-            marks = f"({', '.join('?' * len(columns))}, {generation:d})"
-            for start in range(0, len(others), _ROWS_PER_INSERT):
-                part = others[start : start + _ROWS_PER_INSERT]
-                connection.execute(
-                    f"INSERT INTO {dataset} ({', '.join(columns)}, generation) VALUES {', '.join([marks] * len(part))} "
-                    f"ON CONFLICT (id) DO UPDATE SET {assignments}{guard}",
-                    [*chain.from_iterable(part)],
-                )
-        if page.newer_only:  # an older row does not overwrite, but it is there: keep it from the sweep
-            connection.executemany(
-                f"UPDATE {dataset} SET generation = ? WHERE id = ? AND generation <> ?",
-                [(generation, row[0], generation) for row in page.rows],
-            )
-        connection.execute(
-            f"DELETE FROM refused WHERE dataset = ? AND id IN (SELECT r.id FROM refused r JOIN {dataset} d "
-            "ON d.id = r.id AND d.generation = ? WHERE r.dataset = ? AND r.row_version <= d.row_version)",
-            (dataset, generation, dataset),
-        )
-        return len(page.rows)
+    # ---- the end of a snapshot -------------------------------------------------------------------------------
 
-    def _split(
-        self, connection: sqlite3.Connection, page: PageWrite
-    ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-        """A page's rows, apart: those whose indexed columns stand unchanged in the store, and the others."""
-        dataset, indexed = page.dataset, _INDEXED[page.dataset]
-        if not indexed or not self._is_indexed():
-            return [], list(page.rows)
-        indexed_values = itemgetter(*(_COLUMNS[dataset].index(column) for column in indexed))
-        marks = ", ".join("?" * len(page.rows))
-        present = {
-            row[0]: row[1:]
-            for row in connection.execute(
-                f"SELECT id, {', '.join(indexed)} FROM {dataset} WHERE id IN ({marks})",
-                [row[0] for row in page.rows],
-            )
-        }
-        quiet: list[tuple[Any, ...]] = []
-        others: list[tuple[Any, ...]] = []
-        seen: set[str] = set()
-        for row in page.rows:
-            same = present.get(row[0]) == indexed_values(row) and row[0] not in seen
-            (quiet if same else others).append(row)
-            seen.add(row[0])
-        return quiet, others
-
-    def _upsert_stock(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], generation: int) -> int:
-        connection.executemany("DELETE FROM refused WHERE dataset = 'stock' AND id = ?", [(row[0],) for row in rows])
-        connection.executemany(
-            "INSERT INTO stock (product_id, quantity, reorder_level, generation) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity, "
-            "reorder_level = excluded.reorder_level, generation = excluded.generation",
-            [(*row, generation) for row in rows],
-        )
-        return len(rows)
-
-    def _keep_refused(self, connection: sqlite3.Connection, page: PageWrite, generation: int) -> None:
-        """Keep refused rows with their reason; the last good row of the same id stays in use, and is not swept."""
-        for row in page.refused:
-            connection.execute(
-                "INSERT INTO refused (dataset, id, row_version, reason, body, generation, first_ms, last_ms) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (dataset, id) DO UPDATE SET reason = excluded.reason, "
-                "row_version = excluded.row_version, body = excluded.body, generation = excluded.generation, "
-                "last_ms = excluded.last_ms",
-                (page.dataset, row.id, row.row_version, row.reason, row.body, generation, *[page.synced_ms] * 2),
-            )
-            connection.execute(
-                f"UPDATE {page.dataset} SET generation = ? WHERE {_key(page.dataset)} = ?",
-                (generation, row.id),
-            )
-
-    def _delete(self, connection: sqlite3.Connection, dataset: str, ids: Sequence[str]) -> int:
-        gone = 0
-        for row_id in ids:
-            gone += connection.execute(f"DELETE FROM {dataset} WHERE {_key(dataset)} = ?", (row_id,)).rowcount
-            connection.execute("DELETE FROM refused WHERE dataset = ? AND id = ?", (dataset, row_id))
-        return gone
-
-    def _sweep(self, connection: sqlite3.Connection, page: PageWrite, state: DatasetState, result: PageResult) -> None:
+    def _complete(
+        self, connection: sqlite3.Connection, page: PageWrite, state: DatasetState, result: PageResult
+    ) -> None:
         """Delete what the complete snapshot did not bring, all together (G6), or hold a sweep that looks wrong."""
         dataset = page.dataset
-        total, stale = connection.execute(
-            f"SELECT count(*), coalesce(sum(generation < ?), 0) FROM {dataset}",
-            (state.generation,),
-        ).fetchone()
-        connection.execute("DELETE FROM refused WHERE dataset = ? AND generation < ?", (dataset, state.generation))
+        query = f"SELECT count(*), coalesce(sum(generation < ?), 0) FROM {dataset}"
+        total, stale = connection.execute(query, (state.generation,)).fetchone()
+        connection.execute("UPDATE datasets SET snapshot_ms = ? WHERE name = ?", (page.synced_ms, dataset))
+        pages.forget_older(connection, page)
+        if dataset == "products" and not is_indexed(connection):
+            make_indexes(connection)
+        counted = dataset != "stock" and not page.newer_only
+        doomed_by = state.generation
         if stale * 2 > total and not page.sweep_allowed and dataset != "stock":
-            result.held = stale
-            connection.execute(
-                "UPDATE datasets SET held_generation = ?, held_rows = ?, held_since_ms = coalesce(held_since_ms, ?) "
-                "WHERE name = ?",
-                (state.generation, stale, page.synced_ms, dataset),
-            )
-            return
-        if stale:
-            result.swept = connection.execute(
-                f"DELETE FROM {dataset} WHERE generation < ?", (state.generation,)
-            ).rowcount
+            if not self._hold(connection, page, state, stale):
+                result.held = stale
+                return
+            # Only what none of the snapshots brought that agreed.
+            doomed_by = state.held_first_generation or state.generation
+        result.swept = pages.sweep(connection, dataset, doomed_by, counted=counted)
         self._forget_hold(connection, dataset)
+
+    def _hold(self, connection: sqlite3.Connection, page: PageWrite, state: DatasetState, stale: int) -> bool:
+        """Hold a sweep, or hold it on; whether it has been held long enough to be taken (contract, section 4)."""
+        held_before = state.held_generation is not None
+        snapshots = state.held_snapshots + 1 if held_before else 1
+        since = state.held_since_ms if held_before and state.held_since_ms is not None else page.synced_ms
+        if snapshots >= HELD_SNAPSHOTS and page.synced_ms - since >= HELD_MS:
+            # A row whose very id can't be read may be any of those that seem to be gone.
+            unreadable = "SELECT 1 FROM refused WHERE dataset = ? AND generation = ? AND id LIKE 'sha256:%'"
+            if connection.execute(unreadable, (page.dataset, state.generation)).fetchone() is None:
+                return True
+        if page.synced_ms < since:  # the clock was set back: the day is counted from here
+            since = page.synced_ms
+        connection.execute(
+            "UPDATE datasets SET held_generation = ?, held_first_generation = ?, held_snapshots = ?, held_rows = ?, "
+            "held_since_ms = ? WHERE name = ?",
+            (
+                state.generation,
+                state.held_first_generation if held_before else state.generation,
+                snapshots,
+                stale,
+                since,
+                page.dataset,
+            ),
+        )
+        return False
 
     def _forget_hold(self, connection: sqlite3.Connection, dataset: str) -> None:
         connection.execute(
-            "UPDATE datasets SET held_generation = NULL, held_rows = NULL, held_since_ms = NULL WHERE name = ?",
+            "UPDATE datasets SET held_generation = NULL, held_first_generation = NULL, held_snapshots = 0, "
+            "held_rows = NULL, held_since_ms = NULL WHERE name = ? AND held_generation IS NOT NULL",
             (dataset,),
         )
 
     def accept_sweep(self, dataset: str) -> int:
-        """Take a held sweep on a person's word. Returns how many rows went."""
+        """Take a held sweep on a person's or a digest's word. Returns how many rows went."""
         held = self.state(dataset).held_generation
         if held is None:
             return 0
         with self.database.immediate() as connection:
-            gone = connection.execute(
-                f"DELETE FROM {dataset} WHERE generation < ?",
-                (held,),
-            ).rowcount
+            counted = leaves.is_kept(connection, dataset)
+            gone = pages.sweep(connection, dataset, held, counted=counted)
             self._forget_hold(connection, dataset)
         return gone
 
-    def row_versions_of_present_generation(self, dataset: str) -> list[tuple[str, int]]:
-        """(id, row_version) of what the last snapshot brought, refused rows included: they count in digests."""
-        generation = self.state(dataset).generation
-        rows = dict(
-            self.database.connection.execute(
-                f"SELECT id, row_version FROM {dataset} WHERE generation >= ?", (generation,)
-            )
-        )
-        refused = "SELECT id, row_version FROM refused WHERE dataset = ? AND generation >= ?"
-        rows |= dict(self.database.connection.execute(refused, (dataset, generation)))
-        return list(rows.items())
+    # ---- digests ---------------------------------------------------------------------------------------------
 
-    def mark_incomplete(self, dataset: str, reason: str | None) -> None:
+    def leaves(self, dataset: str) -> Leaves:
+        """The dataset's digest as it is kept up; made anew when nobody has kept it up."""
+        if not leaves.is_kept(self.database.connection, dataset):
+            with self.database.immediate() as connection:
+                leaves.keep_up(connection, dataset)
+        return leaves.stored(self.database.connection, dataset)
+
+    def computed_leaves(self, dataset: str) -> Leaves:
+        """The digest over the rows themselves: where it differs from the one kept up, rows were changed by damage."""
+        return leaves.computed(self.database.connection, dataset)
+
+    def leaves_after_sweep(self, dataset: str) -> Leaves:
+        """The digest of what the last snapshot brought: what a held sweep would leave."""
+        return leaves.computed(self.database.connection, dataset, generation=self.state(dataset).generation)
+
+    def rows_of_leaves(self, dataset: str, wanted: Collection[int]) -> dict[str, Counted]:
+        """What is here of some leaves, by id: good rows and refused ones."""
+        connection = self.database.connection
+        found: dict[str, Counted] = {}
+        for row_id, version, body in connection.execute(f"SELECT id, row_version, body FROM {dataset}"):
+            if leaf_of(row_id) in wanted:
+                found[row_id] = Counted(version, body)
+        query = "SELECT id, row_version FROM refused WHERE dataset = ?"
+        for row_id, version in connection.execute(query, (dataset,)):
+            if leaf_of(row_id) in wanted:
+                good = found.get(row_id)
+                found[row_id] = Counted(version, good.body if good else None)
+        return found
+
+    def every_row(self, dataset: str) -> Iterator[list[tuple[Any, ...]]]:
+        """Every row in use as the columns hold it, some at a time."""
+        query = (
+            f"SELECT {', '.join(pages.COLUMNS[dataset])} FROM {dataset} WHERE id > ? ORDER BY id LIMIT {_ROWS_AT_ONCE}"
+        )
+        last = ""
+        while rows := self.database.connection.execute(query, (last,)).fetchall():
+            yield rows
+            last = rows[-1][0]
+
+    def repair(self, page: PageWrite) -> PageResult:
+        """Put rows right at the very place where the download stands (contract, section 6).
+
+        Args:
+            page: what head office holds otherwise; ``asked_cursor`` is where its answer and this store both stand.
+
+        Raises:
+            CursorMoved, StoreBroken: nothing is kept.
+        """
+        dataset, result = page.dataset, PageResult()
+        with self.database.immediate() as connection:
+            state = self.state(dataset)
+            if state.cursor != page.asked_cursor or state.in_snapshot:
+                raise CursorMoved(f"{dataset} was synced by another program meanwhile; its repair is dropped")
+            pages.write_rows(connection, page, state.generation, result)
+            # What was kept up may be what was wrong: from here on it is what the rows say.
+            leaves.replace(connection, dataset, leaves.computed(connection, dataset))
+            result.changed += result.deletes
+            connection.execute(
+                "UPDATE datasets SET changed_ms = CASE WHEN ? THEN ? ELSE changed_ms END WHERE name = ?",
+                (result.changed, page.synced_ms, dataset),
+            )
+        return result
+
+    def mark_verified(self, dataset: str, now_ms: int, differs: str | None = None) -> None:
+        """Note that the digest equals head office's, or what of it does not."""
+        with self.database.immediate() as connection:
+            if differs is None:
+                connection.execute(
+                    "UPDATE datasets SET verified_ms = ?, differs = NULL WHERE name = ?", (now_ms, dataset)
+                )
+            else:
+                connection.execute("UPDATE datasets SET differs = ? WHERE name = ?", (differs, dataset))
+
+    def mark_incomplete(self, dataset: str, reason: str | None, now_ms: int) -> None:
         """Note that head office cut a list short (or, with None, that it no longer does); writes only on a change."""
         if self.state(dataset).incomplete != reason:
             with self.database.immediate() as connection:
-                connection.execute("UPDATE datasets SET incomplete = ? WHERE name = ?", (reason, dataset))
+                connection.execute(
+                    "UPDATE datasets SET incomplete = ?1, incomplete_since_ms = "
+                    "CASE WHEN ?1 IS NULL THEN NULL ELSE coalesce(incomplete_since_ms, ?2) END WHERE name = ?3",
+                    (reason, now_ms, dataset),
+                )
 
     # ---- what is known of head office ------------------------------------------------------------------------
 
@@ -422,91 +358,5 @@ class CatalogStore:
             )
             connection.execute("DELETE FROM sync_runs WHERE id <= ?", ((cursor.lastrowid or 0) - _RUNS_KEPT,))
 
-    # ---- look-ups --------------------------------------------------------------------------------------------
 
-    def count(self, dataset: str) -> int:
-        """How many rows are in use."""
-        query = f"SELECT count(*) FROM {dataset}"
-        return int(self.database.connection.execute(query).fetchone()[0])
-
-    def refused_count(self, dataset: str) -> int:
-        """How many rows are refused."""
-        query = "SELECT count(*) FROM refused WHERE dataset = ?"
-        return int(self.database.connection.execute(query, (dataset,)).fetchone()[0])
-
-    def refused(self, dataset: str | None = None, limit: int = 100) -> list[tuple[str, str, str]]:
-        """Refused rows as (dataset, id, reason)."""
-        query = "SELECT dataset, id, reason FROM refused WHERE ? IS NULL OR dataset = ? LIMIT ?"
-        return list(self.database.connection.execute(query, (dataset, dataset, limit)))
-
-    def known_products(self, ids: Sequence[str]) -> set[str]:
-        """Which of these ids the catalogue knows."""
-        marks = ",".join("?" * len(ids))
-        rows = self.database.connection.execute(f"SELECT id FROM products WHERE id IN ({marks})", ids).fetchall()
-        return {row_id for (row_id,) in rows}
-
-    def products_where(self, column: str, value: str) -> list[tuple[bytes, str | None]]:
-        """Products by ``id``, ``sku``, ``barcode`` or ``category_id``, best first, as (JSON, price).
-
-        Active ones come first, then the newest, then the most complete.
-        """
-        if column not in ("id", "sku", "barcode", "category_id"):
-            raise ValueError(column)
-        return list(
-            self.database.connection.execute(
-                f"SELECT body, price FROM products WHERE {column} = ? "
-                "ORDER BY is_active DESC, updated_us DESC, row_version DESC, price IS NULL, sku IS NULL, "
-                "length(body) DESC, id",
-                (value,),
-            )
-        )
-
-    def search(self, text: str, *, limit: int, offset: int = 0) -> tuple[list[tuple[bytes, str | None]], int]:
-        """Products whose name or SKU holds words that begin with the given ones, best first, and how many there are."""
-        words = _WORD.findall(unicodedata.normalize("NFC", text))
-        connection = self.database.connection
-        if not words:
-            rows = connection.execute(
-                "SELECT body, price FROM products ORDER BY is_active DESC, name, id LIMIT ? OFFSET ?", (limit, offset)
-            )
-            return list(rows), self.count("products")
-        if not self._is_indexed():  # during a first load the search is not there yet
-            like = " AND ".join("(name LIKE ? OR sku LIKE ?)" for _ in words)
-            values = [f"%{word}%" for word in words for _ in (1, 2)]
-            rows = connection.execute(
-                f"SELECT body, price FROM products WHERE {like} ORDER BY is_active DESC, name LIMIT ? OFFSET ?",
-                (*values, limit, offset),
-            )
-            total = connection.execute(f"SELECT count(*) FROM products WHERE {like}", values)
-            return list(rows), int(total.fetchone()[0])
-        match = " ".join(f'"{word}"*' for word in words)
-        rows = connection.execute(
-            "SELECT p.body, p.price FROM products_text t JOIN products p ON p.number = t.rowid "
-            "WHERE products_text MATCH ? ORDER BY p.is_active DESC, t.rank, p.name LIMIT ? OFFSET ?",
-            (match, limit, offset),
-        )
-        total = connection.execute("SELECT count(*) FROM products_text WHERE products_text MATCH ?", (match,))
-        return list(rows), int(total.fetchone()[0])
-
-    def categories(self) -> list[bytes]:
-        """Every category's JSON in display order."""
-        rows = self.database.connection.execute("SELECT body FROM categories ORDER BY display_order, name, id")
-        return [body for (body,) in rows]
-
-    def promotions(self, *, first_day: str | None = None, last_day: str | None = None) -> list[bytes]:
-        """Promotions' JSON whose dates touch the given days (ISO dates, both included); all without days."""
-        return [
-            body
-            for (body,) in self.database.connection.execute(
-                "SELECT body FROM promotions WHERE (:first IS NULL OR ((end_date IS NULL OR end_date >= :first) "
-                "AND (start_date IS NULL OR start_date <= :last))) ORDER BY name, id",
-                {"first": first_day, "last": last_day or first_day},
-            )
-        ]
-
-    def stock(self, product_id: str) -> tuple[str, str | None] | None:
-        """Head office's figure and reorder level of a product; None when it gave none."""
-        row = self.database.connection.execute(
-            "SELECT quantity, reorder_level FROM stock WHERE product_id = ?", (product_id,)
-        ).fetchone()
-        return None if row is None else (row[0], row[1])
+__all__ = ["CatalogStore", "CursorMoved", "DatasetState", "PageResult", "PageWrite", "RefusedRow"]

@@ -37,6 +37,15 @@ class Pulled:
     snapshot: bool = False
     held: int = 0
 
+    def add(self, other: Pulled) -> None:
+        """Count what another part of the same download brought."""
+        self.upserts += other.upserts
+        self.deletes += other.deletes
+        self.refused += other.refused
+        self.pages += other.pages
+        self.snapshot = self.snapshot or other.snapshot
+        self.held = other.held
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
@@ -68,6 +77,7 @@ class CycleReport:
     unchanged: bool = False
     in_touch: bool = False  # head office answered the version, which comes after everything that goes up
     offered_again: int = 0
+    verified: dict[str, object] | None = None  # what a comparison of digests found, when there was one
     errors: list[StepError] = field(default_factory=list)
     causes: list[EdgeAgentError] = field(default_factory=list)
     _steps: list[str] = field(default_factory=list)
@@ -105,6 +115,6 @@ class CycleReport:
             "pulled": {name: asdict(pulled) for name, pulled in self.pulled.items()},
             "unchanged": self.unchanged,
             "offered_again": self.offered_again,
-            "verified": None,
+            "verified": self.verified,
             "errors": [asdict(error) for error in self.errors],
         }

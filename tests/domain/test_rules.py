@@ -178,6 +178,7 @@ def test_a_discounted_weight_sums_to_the_cent(grams: int, price: int, discount: 
     assert sum(Decimal(part["quantity"]) for part in sent) == Decimal(grams) / 1000
 
 
+ANOTHER_ID = "00000002-0000-4000-8000-000000000000"
 BAD_PRODUCTS: dict[str, Any] = {
     "no object": 7,
     "no id": {"name": "Cola"},
@@ -197,7 +198,7 @@ BAD_PRODUCTS: dict[str, Any] = {
 @pytest.mark.parametrize("name", BAD_PRODUCTS)
 def test_a_bad_row_is_refused_and_the_next_one_read(name: str) -> None:
     """One bad row never blocks the next, and is kept with its reason (G7)."""
-    raws = [msgspec.Raw(json.dumps(row).encode()) for row in (BAD_PRODUCTS[name], {"id": ID, "name": "Good"})]
+    raws = [msgspec.Raw(json.dumps(row).encode()) for row in (BAD_PRODUCTS[name], {"id": ANOTHER_ID, "name": "Good"})]
     read = RowReader().read("products", raws)
     assert [row.name for row in read.good] == ["Good"]
     [refused] = read.refused
