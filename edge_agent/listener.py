@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 State = Literal["connected", "reconnecting", "off"]
 RECONNECT_MIN_S = 1.0
+SPREAD_S = 1.0  # within which the devices of a chain follow a hint
 STEADY_S = 60.0  # a stream that ends sooner counts as one that failed
 FAILURES_AT_CAP = 7  # in a row; from then on the waits no longer grow
 _NOT_OFFERED = ("route", "not_contract", "redirect", "forbidden")
@@ -139,12 +140,19 @@ class Listener:
                 self.state = "connected"
                 self._hint()
                 for _ in stream.hints():
+                    self._spread()
                     self._hint()
         finally:
             with self._changed:
                 self._stream = None
             stream.close()
         return Unreachable("head office ended the stream of hints")
+
+    def _spread(self) -> None:
+        """All devices of a chain hear of a change in the same moment: they ask one after another."""
+        with self._changed:
+            if not self._stopping:
+                self._changed.wait_for(lambda: self._stopping, self._clock.dice() * SPREAD_S)
 
     def _failed(self, error: EdgeAgentError, *, lasted_s: float) -> None:
         if self.state == "connected" and lasted_s >= STEADY_S:

@@ -37,6 +37,7 @@ class DatasetState:
     cursor: str | None
     generation: int  # of the last snapshot begun
     in_snapshot: bool
+    is_elsewhere: bool  # this device was given another store, and no whole list of it has come yet
     held_generation: int | None  # of the last snapshot whose sweep is held,
     held_first_generation: int | None  # and of the first one
     held_snapshots: int  # how many complete snapshots have asked for the held sweep
@@ -54,6 +55,11 @@ class DatasetState:
 
 
 _STATE = ", ".join(DatasetState.__dataclass_fields__)
+
+
+def _place_of(scope: str) -> str:
+    """Company, brand and store of a scope; before them stands how head office is read."""
+    return scope.partition(":")[2].partition("#")[0]
 
 
 class CursorMoved(ContractBroken):
@@ -86,16 +92,22 @@ class CatalogStore(Lookups):
         query = f"SELECT {_STATE} FROM datasets WHERE name = ?"
         row = self.database.connection.execute(query, (dataset,)).fetchone()
         values = dict(zip(DatasetState.__dataclass_fields__, row, strict=True))
-        return DatasetState(**{**values, "in_snapshot": bool(values["in_snapshot"])})
+        flags = {name: bool(values[name]) for name in ("in_snapshot", "is_elsewhere")}
+        return DatasetState(**values | flags)
 
     def begin_snapshot(self, dataset: str, scope: str) -> None:
         """Drop a download's cursor, not its rows: the next page is the first of a snapshot (contract, section 8)."""
         with self.database.immediate() as connection:
+            before = self.state(dataset).scope
             connection.execute(
                 "UPDATE datasets SET cursor = NULL, scope = ?, in_snapshot = 1, generation = generation + 1 "
                 "WHERE name = ?",
                 (scope, dataset),
             )
+            if before and _place_of(before) != _place_of(scope):
+                # Somebody gave this device another store: that the old one's rows are gone surprises nobody.
+                self._forget_hold(connection, dataset)
+                connection.execute("UPDATE datasets SET is_elsewhere = 1 WHERE name = ?", (dataset,))
             if dataset == "products" and connection.execute("SELECT 1 FROM products LIMIT 1").fetchone() is None:
                 drop_indexes(connection)
 
@@ -187,7 +199,9 @@ class CatalogStore(Lookups):
             make_indexes(connection)
         counted = dataset != "stock" and not page.newer_only
         doomed_by = state.generation
-        if stale * 2 > total and not page.sweep_allowed and dataset != "stock":
+        expected = page.sweep_allowed or (state.is_elsewhere and stale < total)
+        connection.execute("UPDATE datasets SET is_elsewhere = 0 WHERE name = ? AND is_elsewhere", (dataset,))
+        if stale * 2 > total and not expected and dataset != "stock":
             if not self._hold(connection, page, state, stale):
                 result.held = stale
                 return

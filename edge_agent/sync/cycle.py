@@ -290,7 +290,7 @@ class Cycle:
         if self._version_asked:
             return
         self._at = "version"
-        version, etag = self.ho.version(None if self.full else self._facts.get("etag"))
+        version, etag = self.ho.version(self._known_etag())
         self._version_asked, self._version = True, version
         self.report.in_touch = True
         if version is not None:
@@ -354,22 +354,43 @@ class Cycle:
 
     def _pull_all(self, page_rows: int) -> None:
         self._ask_version()
-        if not self.asked and self._facts.get("auto_sync_enabled") == "false":
-            # The company has paused pulls (section 7). Only the version tells when it no longer does.
-            self.report.unchanged = True
-            return
         pull = self._a_pull(page_rows)
         due = Due(self.store, self.settings, self._facts, self.clock.now_ms(), pull)
+        if not self.asked and self._facts.get("auto_sync_enabled") == "false":
+            self._ask_whether_paused(pull, due)
+            self.report.unchanged = True
+            return
         if self._catalogue_is_due(due):
             self._pull_catalogue(pull, due)
             if pull.places.was_lost:
                 self._compare_soon()
         else:
             self.report.unchanged = True
+            if self._version is not None:  # the same under another ETag, or asked for in full
+                self._remember_etag()
         if self._stock_is_due(pull):
             self._step("stock", lambda: self._stock(pull))
         if due.verify(self.ho.capabilities) and not self.report.errors:
             self._verify(pull, due)
+
+    def _ask_whether_paused(self, pull: Pull, due: Due) -> None:
+        """The company has paused pulls (section 7). A native head office's version tells when it no longer does; a
+        baseline one tells its settings beside the promotions alone."""
+        if pull.profile == "native" or not due.is_older(self._facts.get("paused_asked_ms"), self.pull_interval_s()):
+            return
+        self._at = "promotions"
+        pull.whole_list("promotions")
+        self.store.remember(paused_asked_ms=due.later(0))
+        self._learn_from(pull)
+
+    def _remember_etag(self) -> None:
+        self.store.remember(etag=self._pending_facts.get("etag"), etag_ms=str(self.clock.now_ms()))
+
+    def _known_etag(self) -> str | None:
+        """The version's ETag, for some hours: an answer that was spoilt once must not be confirmed for ever."""
+        passed_ms = self.clock.now_ms() - int(self._facts.get("etag_ms", "0"))
+        fresh = 0 <= passed_ms < self.settings.verify_interval_s * 1000
+        return self._facts.get("etag") if fresh and not self.full else None
 
     def _a_pull(self, page_rows: int) -> Pull:
         return Pull(
@@ -440,8 +461,8 @@ class Cycle:
             version=self._label(version),
             forced_version=forced,
             version_number=str(version.version),
-            etag=self._pending_facts.get("etag"),
         )
+        self._remember_etag()
 
     def _dataset(self, pull: Pull, dataset: Dataset, *, snapshot: bool) -> None:
         self.report.pulled[dataset] = pull.dataset(dataset, snapshot=snapshot)
@@ -524,8 +545,24 @@ class Cycle:
 
     def _comparison(self, pull: Pull, *, repair: bool, deep: bool, only: str | None = None) -> VerifyCatalogue:
         return VerifyCatalogue(
-            ho=self.ho, store=self.store, clock=self.clock, pull=pull, repair=repair, deep=deep, only=only
+            ho=self.ho,
+            store=self.store,
+            clock=self.clock,
+            pull=pull,
+            catch_up=partial(self._catch_up, pull),
+            repair=repair,
+            deep=deep,
+            only=only,
         )
+
+    def _catch_up(self, pull: Pull, dataset: Dataset) -> None:
+        """Bring a dataset to where head office stands, and with it what changed together with it (G6)."""
+        if not pull.go_on_from_cursors(DATASETS):
+            pull.dataset(dataset)
+            return
+        _, failed = pull.together(DATASETS, self._moved_on)
+        if dataset in failed:
+            raise failed[dataset]
 
     def _verify(self, pull: Pull, due: Due) -> None:
         """Compare digests, and mend leaf by leaf what differs (contract, section 6)."""

@@ -45,6 +45,10 @@ class Due:
         """Whether a moment lies further back than a span, or in the future, as after a clock that was set back."""
         return not 0 <= self.now_ms - (moment_ms or 0) < span_ms
 
+    def is_older(self, remembered_ms: str | None, span_s: float) -> bool:
+        """Whether a moment that is remembered as a fact, or never was, lies further back than a span."""
+        return self._is_older(int(remembered_ms or "0"), span_s * 1000)
+
     def later(self, span_ms: int) -> str:
         """A moment from now, as a fact to remember."""
         return str(self.now_ms + span_ms)

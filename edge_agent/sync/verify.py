@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -56,7 +56,8 @@ class VerifyCatalogue:
         ho: head office.
         store: the catalogue.
         clock: the clock.
-        pull: brings a dataset to head office's cursor, so that it can be compared.
+        pull: how rows are read and taken over.
+        catch_up: brings a dataset to where head office stands now, so that it can be compared.
         repair: put right what differs; else only list it.
         deep: look at every row here as well, so that damage shows which the kept-up digest does not know of.
         only: this row alone, by its id.
@@ -66,6 +67,7 @@ class VerifyCatalogue:
     store: CatalogStore
     clock: Clock
     pull: Pull
+    catch_up: Callable[[Dataset], None]
     repair: bool
     deep: bool
     only: str | None = None
@@ -107,7 +109,7 @@ class VerifyCatalogue:
                     return self._compare(dataset, digest)
                 except CursorMoved:
                     continue
-            self.pull.dataset(dataset)
+            self.catch_up(dataset)
         return None
 
     def _compare(self, dataset: Dataset, digest: wire.Digest) -> bool:

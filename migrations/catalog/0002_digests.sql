@@ -20,6 +20,8 @@ ALTER TABLE datasets ADD COLUMN snapshot_ms INTEGER;
 -- A held sweep: the generation of the first snapshot that asked for it, and how many have by now.
 ALTER TABLE datasets ADD COLUMN held_first_generation INTEGER;
 ALTER TABLE datasets ADD COLUMN held_snapshots INTEGER NOT NULL DEFAULT 0;
+-- This device was given another company, brand or store, and no whole list of it has come yet.
+ALTER TABLE datasets ADD COLUMN is_elsewhere INTEGER NOT NULL DEFAULT 0;
 -- How often in a row head office lost our place without a change coming through between, and when it last did.
 ALTER TABLE datasets ADD COLUMN resets INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE datasets ADD COLUMN reset_ms INTEGER;

@@ -490,3 +490,35 @@ def test_a_device_that_is_refused_keeps_its_uses(baseline_till: Any, clock: Any)
     clock.advance(600)
     till.poll()
     assert till.office.world.usage_count() == 1
+
+
+def test_a_pause_that_ends_is_heard_of(make_till: Any, make_office: Any) -> None:
+    """A baseline head office tells its settings beside the promotions alone: they are asked for while it is paused."""
+    till = make_till(make_office(profile="baseline"))
+    world = till.office.world
+    world.set_settings(auto_sync_enabled=False)
+    till.agent.sync()
+    till.clock.advance(hours=7)
+    till.poll()
+    world.set_settings(auto_sync_enabled=True)
+    world.edit("products", till.cola, price="1.00")
+    for _ in range(4):
+        till.clock.advance(hours=4)
+        till.poll()
+    assert till.catalogue_agrees("products")
+
+
+def test_another_brand_is_not_held(make_till: Any, make_office: Any, open_agent: Any) -> None:
+    """A person gave this device another brand: its list takes the place of the old one's at once."""
+    till = make_till(make_office(profile="baseline"))
+    brand = "0000beef-0000-4000-8000-000000000000"
+    with till.office.world.db.write():
+        till.office.world.db.run("INSERT INTO brand VALUES (?, 'Other')", (brand,))
+        till.office.world.db.run("UPDATE store SET brand_id = ?", (brand,))
+    product = {"id": "0000cafe-0000-4000-8000-000000000000", "brand_id": brand, "name": "Other", "price": "1.00"}
+    till.office.world.upsert("products", product)
+    till.agent.close()
+    agent = open_agent(till.agent.home, brand_id=brand)
+    agent.sync()
+    assert [one.id for one in agent.catalog.search("").products] == [product["id"]]
+    assert agent.status()["datasets"]["products"]["held_sweep"] is None

@@ -538,3 +538,27 @@ def test_an_etag_that_can_not_be_sent_is_not_kept(till: Any) -> None:
     till.office.world.edit("products", till.cola, price="1.00")
     assert not till.agent.sync().errors
     assert till.catalogue_agrees()
+
+
+def test_a_version_that_was_spoilt_once_is_not_confirmed_for_ever(till: Any) -> None:
+    """A body without capabilities came under the right ETag: some hours later the whole answer is asked for again."""
+    till.office.world.edit("products", till.cola, price="1.00")
+    office, done = till.office, []
+    asking = till.agent.head_office()
+    version, etag = asking.version(None)
+    asking.close()
+
+    def spoils(method: str, path: str) -> Any:
+        if "/version/" in path and not done:
+            done.append(path)
+            return 200, {"ETag": etag}, {"version": version.version, "last_updated": None, "force_update": False}
+        return None
+
+    office.intercept = spoils
+    till.poll()
+    assert till.agent.status()["head_office"]["profile"] == "baseline"
+    for _ in range(3):
+        till.clock.advance(hours=4)
+        till.poll()
+    assert till.agent.status()["head_office"]["profile"] == "native"
+    assert till.catalogue_agrees()
