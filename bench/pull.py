@@ -199,7 +199,8 @@ def while_pulling(folder: Path, count: int, rounds: int, span_s: float) -> list[
                     till.stdin.write(f"{span_s}\n")
                     till.stdin.flush()
                     if times is busy:
-                        puller = [sys.executable, "-c", _PULLED, home, *(["full"] if number else [])]
+                        full = ["--full"] if number else []
+                        puller = [sys.executable, "-m", "edge_agent", "--home", home, "sync", *full]
                         subprocess.run(puller, check=True, capture_output=True)
                     times += [float(one) for one in till.stdout.readline().split()]
             till.stdin.close()

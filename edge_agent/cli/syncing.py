@@ -30,7 +30,9 @@ def sync(
 
 def run_sync(as_json: bool, *, full: bool, accept_sweep: bool, more: dict[str, Any] | None = None) -> None:
     from edge_agent.agent import EdgeAgent
+    from edge_agent.cli.priority import let_tills_go_first
 
+    let_tills_go_first()
     with EdgeAgent.open() as agent:
         with progress_bar(wanted=not as_json) as progress:
             report = agent.sync(full=full, accept_sweep=accept_sweep, progress=progress)

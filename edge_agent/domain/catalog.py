@@ -342,6 +342,7 @@ class RowReader:
         """
         result = ReadRows()
         good, read_one = result.good, getattr(self, f"_read_{dataset}")
+        places: list[int] = []  # how many good rows came before each refused one
         for raw in rows:
             body = bytes(raw)
             try:
@@ -350,16 +351,21 @@ class RowReader:
                 good.append(read_one(body))
             except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
                 result.refused.append(refuse_row(body, str(error)))
+                places.append(len(good))
         ids = {row[0] for row in good}
         ids.update([row.id for row in result.refused])
-        return result if len(ids) == len(rows) else self._one_of_each(dataset, rows)
+        return result if len(ids) == len(rows) else self._one_of_each(result, places)
 
-    def _one_of_each(self, dataset: Dataset, rows: Sequence[msgspec.Raw]) -> ReadRows:
+    def _one_of_each(self, read: ReadRows, places: Sequence[int]) -> ReadRows:
         """A page's rows without repeated ids."""
+        in_order: list[Row | RefusedRow] = []
+        start = 0
+        for refused, place in zip(read.refused, places, strict=True):
+            in_order += [*read.good[start:place], refused]
+            start = place
+        in_order += read.good[start:]
         chosen: dict[str, tuple[int, Row | RefusedRow]] = {}
-        for raw in rows:
-            read = self.read(dataset, [raw])
-            row: Row | RefusedRow = [*read.good, *read.refused][0]
+        for row in in_order:
             moment = self._time(_updated_at(row.body)) if isinstance(row, RefusedRow) else row.updated_us
             if row.id not in chosen or chosen[row.id][0] <= moment:
                 chosen.pop(row.id, None)

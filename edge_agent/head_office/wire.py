@@ -33,8 +33,8 @@ SAID_LENGTH_MAX = 500  # of a sentence or code about one entry
 NAMES_MAX = 200  # of capabilities, or of datasets
 BEYOND_MAX = 10_000  # stretches of sales that stock figures contain out of order
 _DENSE_FROM_BYTES = 2 * 1024 * 1024
-_DENSE_BYTES = 12  # on average a larger answer has so many bytes to a comma, and far more; nonsense has two
-_ROW_BYTES_MIN = 40  # an id alone takes as many
+_DENSE_BYTES = 16  # a larger answer has more bytes to a comma, on average; nonsense has two
+_ROW_BYTES_MIN, _FIGURE_BYTES_MIN, _ID_BYTES_MIN = 100, 60, 30  # of a row, a stock figure and an id, on average
 _ROWS_ANYWAY = 5_000  # so many are looked at one by one, whatever they are
 
 Seq = Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
@@ -420,10 +420,18 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise _broken("is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreachable(f"head office's answer is not JSON: {error}", reason="not_contract") from None
-    rows = value.stock if isinstance(value, StockPage) else value.rows if isinstance(value, (Page, Leaves)) else ()
-    if len(rows) > _ROWS_ANYWAY and len(rows) * _ROW_BYTES_MIN > len(body):
-        raise _broken(f"has {len(rows)} rows in {len(body)} bytes")
+    if isinstance(value, StockPage):
+        _require_plausible(len(value.stock), _FIGURE_BYTES_MIN, len(body))
+    elif isinstance(value, (Page, Leaves)):
+        _require_plausible(len(value.rows), _ROW_BYTES_MIN, len(body))
+    if isinstance(value, (StockPage, Page)):
+        _require_plausible(len(value.deleted_ids or ()), _ID_BYTES_MIN, len(body))
     return value
+
+
+def _require_plausible(rows: int, row_bytes_min: int, size: int) -> None:
+    if rows > _ROWS_ANYWAY and rows * row_bytes_min > size:
+        raise _broken(f"has {rows:,} rows or ids in {size:,} bytes")
 
 
 def _broken(how: str) -> ContractBroken:

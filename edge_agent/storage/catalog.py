@@ -18,7 +18,7 @@ from edge_agent.storage.engine import sqlite3
 from edge_agent.storage.indexes import drop_indexes, is_indexed, make_indexes
 from edge_agent.storage.leaves import Counted, Leaves
 from edge_agent.storage.lookups import Lookups
-from edge_agent.storage.pages import PageResult, PageWrite
+from edge_agent.storage.pages import Doomed, PageResult, PageWrite
 
 _CACHE_KIB = 2_048
 _RUNS_KEPT = 200
@@ -104,9 +104,10 @@ class CatalogStore(Lookups):
                 "WHERE name = ?",
                 (scope, dataset),
             )
+            if before != scope:
+                self._forget_hold(connection, dataset)
             if before and _place_of(before) != _place_of(scope):
                 # Somebody gave this device another store: that the old one's rows are gone surprises nobody.
-                self._forget_hold(connection, dataset)
                 connection.execute("UPDATE datasets SET is_elsewhere = 1 WHERE name = ?", (dataset,))
             if dataset == "products" and connection.execute("SELECT 1 FROM products LIMIT 1").fetchone() is None:
                 drop_indexes(connection)
@@ -191,14 +192,17 @@ class CatalogStore(Lookups):
     ) -> None:
         """Delete what the complete snapshot did not bring, all together (G6), or hold a sweep that looks wrong."""
         dataset = page.dataset
-        query = f"SELECT count(*), coalesce(sum(generation < ?), 0) FROM {dataset}"
-        total, stale = connection.execute(query, (state.generation,)).fetchone()
+        by_list = page.newer_only
+        if by_list:
+            pages.mark_missing(connection, page, state.generation)
+        doomed = Doomed(state.generation, by_list)
+        query = f"SELECT count(*), coalesce(sum({doomed.where}), 0) FROM {dataset}"
+        total, stale = connection.execute(query).fetchone()
         connection.execute("UPDATE datasets SET snapshot_ms = ? WHERE name = ?", (page.synced_ms, dataset))
         pages.forget_older(connection, page)
         if dataset == "products" and not is_indexed(connection):
             make_indexes(connection)
         counted = dataset != "stock" and not page.newer_only
-        doomed_by = state.generation
         expected = page.sweep_allowed or (state.is_elsewhere and stale < total)
         connection.execute("UPDATE datasets SET is_elsewhere = 0 WHERE name = ? AND is_elsewhere", (dataset,))
         if stale * 2 > total and not expected and dataset != "stock":
@@ -206,8 +210,10 @@ class CatalogStore(Lookups):
                 result.held = stale
                 return
             # Only what none of the snapshots brought that agreed.
-            doomed_by = state.held_first_generation or state.generation
-        result.swept = pages.sweep(connection, dataset, doomed_by, counted=counted)
+            first = state.held_first_generation or state.generation
+            # Of lists that is known of each row: since which one it has been missing.
+            doomed = Doomed(first, by_list)
+        result.swept = pages.sweep(connection, dataset, doomed, counted=counted)
         self._forget_hold(connection, dataset)
 
     def _hold(self, connection: sqlite3.Connection, page: PageWrite, state: DatasetState, stale: int) -> bool:
@@ -250,7 +256,8 @@ class CatalogStore(Lookups):
             return 0
         with self.database.immediate() as connection:
             counted = leaves.is_kept(connection, dataset)
-            gone = pages.sweep(connection, dataset, held, counted=counted)
+            marked = connection.execute(f"SELECT 1 FROM {dataset} WHERE generation < 0 LIMIT 1").fetchone()
+            gone = pages.sweep(connection, dataset, Doomed(held, by_list=marked is not None), counted=counted)
             self._forget_hold(connection, dataset)
         return gone
 

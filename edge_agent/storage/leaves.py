@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from edge_agent.domain.digest import LEAVES, MODULUS
 from edge_agent.storage.engine import sqlite3
 
+_EVERY = -(2**62)  # below every generation
 _IDS_PER_STATEMENT = 10_000  # SQLite takes some 32,000 values on the oldest engine
 
 
@@ -90,7 +91,7 @@ def stored(connection: sqlite3.Connection, dataset: str) -> Leaves:
     return found
 
 
-def computed(connection: sqlite3.Connection, dataset: str, *, generation: int = 0) -> Leaves:
+def computed(connection: sqlite3.Connection, dataset: str, *, generation: int = _EVERY) -> Leaves:
     """The leaves over the rows themselves, in one pass that holds one row at a time.
 
     Args:

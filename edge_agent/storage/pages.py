@@ -216,14 +216,14 @@ def _sort(
             and row[updated] < old[updated]
             and not (again is None and (page.older_too or insisted.get(row_id) == row[updated]))
         ):
-            if again is None and old[last] != generation:
+            if again is None and _is_to_be_kept(page, old[last], generation):
                 same.append((row_id,))
             older.append((row_id, row[updated]))
             continue
         elif again is not None:
             others.append(row)
         elif old[last - 1] == row[-1] and old[:last] == row:
-            if old[last] != generation:
+            if _is_to_be_kept(page, old[last], generation):
                 same.append((row_id,))
             continue
         elif indexed is not None and indexed(old) == indexed(row):
@@ -233,6 +233,12 @@ def _sort(
         accounts.replaced(dataset, old, row)
         latest[row_id] = row
     return quiet, others, same, older
+
+
+def _is_to_be_kept(page: PageWrite, old: int, generation: int) -> bool:
+    """Whether an unchanged row must be written only to be kept from the sweep. A baseline head office's whole list is
+    one page, so that what it lacks is known by itself: its unchanged rows, nearly all of them, are not written."""
+    return old < 0 if page.newer_only else old != generation
 
 
 def _insisted(connection: sqlite3.Connection, page: PageWrite) -> dict[str, int]:
@@ -303,8 +309,10 @@ def _keep_refused(connection: sqlite3.Connection, page: PageWrite, generation: i
             "last_ms = excluded.last_ms",
             (page.dataset, row.id, row.row_version, row.reason, row.body, generation, *[page.synced_ms] * 2),
         )
+        kept = "generation < 0" if page.newer_only else "generation <> ?1"
         connection.execute(
-            f"UPDATE {page.dataset} SET generation = ? WHERE {key_of(page.dataset)} = ?", (generation, row.id)
+            f"UPDATE {page.dataset} SET generation = ?1 WHERE {key_of(page.dataset)} = ?2 AND {kept}",
+            (generation, row.id),
         )
 
 
@@ -340,28 +348,57 @@ def _upsert_stock(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]
     return len(rows)
 
 
-def sweep(connection: sqlite3.Connection, dataset: str, generation: int, *, counted: bool) -> int:
-    """Delete the rows that no snapshot from this generation on brought; how many.
+def mark_missing(connection: sqlite3.Connection, page: PageWrite, generation: int) -> None:
+    """Mark the rows that a whole list in one page lacks: their generation is the first one that did, made negative."""
+    there = {row[0] for row in page.rows} | {row.id for row in page.refused}
+    present = connection.execute(f"SELECT id FROM {page.dataset} WHERE generation >= 0")
+    missing = [(-generation, row_id) for (row_id,) in present if row_id not in there]
+    connection.executemany(f"UPDATE {page.dataset} SET generation = ? WHERE id = ?", missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Which rows a sweep deletes: those that no snapshot from a generation on brought, or those that whole lists
+    lacked from a generation on.
+
+    Args:
+        generation: that of the snapshot.
+        by_list: snapshots are whole lists in one page, whose rows are not written unless they change.
+    """
+
+    generation: int
+    by_list: bool
+
+    @property
+    def where(self) -> str:
+        """As a condition."""
+        if self.by_list:
+            return f"generation BETWEEN {-self.generation:d} AND -1"
+        return f"generation < {self.generation:d}"
+
+
+def sweep(connection: sqlite3.Connection, dataset: str, doomed: Doomed, *, counted: bool) -> int:
+    """Delete rows, refused ones too; how many.
 
     Args:
         connection: inside a transaction.
         dataset: which.
-        generation: that of the snapshot.
+        doomed: which rows.
         counted: whether the dataset's digest is kept up.
     """
     if not counted:
-        return _sweep(connection, dataset, generation)
+        return _sweep(connection, dataset, doomed)
     query = (
-        f"SELECT id FROM {dataset} WHERE generation < ? "
+        f"SELECT id FROM {dataset} WHERE {doomed.where} "
         "UNION SELECT id FROM refused WHERE dataset = ? AND generation < ?"
     )
-    ids = [row_id for (row_id,) in connection.execute(query, (generation, dataset, generation))]
+    ids = [row_id for (row_id,) in connection.execute(query, (dataset, doomed.generation))]
     parts = [ids[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(ids), _ROWS_PER_STATEMENT)]
     by = Leaves()
     for part in parts:
         for row_id, was in leaves.counted(connection, dataset, part).items():
             by.take(row_id, was.row_version, was.body)
-    gone = _sweep(connection, dataset, generation)
+    gone = _sweep(connection, dataset, doomed)
     for part in parts:
         for row_id, still in leaves.counted(connection, dataset, part).items():
             by.add(row_id, still.row_version, still.body)
@@ -369,6 +406,6 @@ def sweep(connection: sqlite3.Connection, dataset: str, generation: int, *, coun
     return gone
 
 
-def _sweep(connection: sqlite3.Connection, dataset: str, generation: int) -> int:
-    connection.execute("DELETE FROM refused WHERE dataset = ? AND generation < ?", (dataset, generation))
-    return int(connection.execute(f"DELETE FROM {dataset} WHERE generation < ?", (generation,)).rowcount)
+def _sweep(connection: sqlite3.Connection, dataset: str, doomed: Doomed) -> int:
+    connection.execute("DELETE FROM refused WHERE dataset = ? AND generation < ?", (dataset, doomed.generation))
+    return int(connection.execute(f"DELETE FROM {dataset} WHERE {doomed.where}").rowcount)

@@ -522,3 +522,17 @@ def test_another_brand_is_not_held(make_till: Any, make_office: Any, open_agent:
     agent.sync()
     assert [one.id for one in agent.catalog.search("").products] == [product["id"]]
     assert agent.status()["datasets"]["products"]["held_sweep"] is None
+
+
+def test_a_daily_list_writes_only_what_changed(make_till: Any, make_office: Any, tiny_with: Any) -> None:
+    """Three hundred products come again each day, one of them changed and one gone: a till's flash is not worn by it."""
+    till = make_till(make_office(profile="baseline", data=tiny_with(300)))
+    world = till.office.world
+    for day in range(3):
+        world.edit("products", till.cola, price=f"{day + 1}.00")
+        world.delete("products", f"10000000-0000-4000-8000-{day:012d}")
+        before = till.agent._store.database.connection.total_changes
+        till.clock.advance(hours=25)
+        till.poll()
+        assert till.catalogue_agrees("products")
+        assert till.agent._store.database.connection.total_changes - before < 60
