@@ -57,12 +57,12 @@ class Leaves:
                 rows[leaf] -= 1
                 versions[leaf] -= whole(sha256(f"{row_id}:{old_version}".encode()).digest()[:8], "big")
                 if old_body is not None:
-                    contents[leaf] -= crc32(old_body)
+                    contents[leaf] -= crc32(old_body if type(old_body) is bytes else _as_bytes(old_body))
             if new_version is not None:
                 rows[leaf] += 1
                 versions[leaf] += whole(sha256(f"{row_id}:{new_version}".encode()).digest()[:8], "big")
                 if new_body is not None:
-                    contents[leaf] += crc32(new_body)
+                    contents[leaf] += crc32(new_body if type(new_body) is bytes else _as_bytes(new_body))
 
     def touched(self) -> list[int]:
         """The leaves whose sums are not 0."""
@@ -74,6 +74,11 @@ class Leaves:
         mine = zip(self.rows, self.versions, self.contents, strict=True)
         theirs = zip(other.rows, other.versions, other.contents, strict=True)
         return [leaf for leaf, (a, b) in enumerate(zip(mine, theirs, strict=True)) if a != b]
+
+
+def _as_bytes(body: object) -> bytes:
+    """What damage, or somebody's UPDATE, made of a row's bytes: it must be counted to be found and mended."""
+    return str(body).encode(errors="replace")
 
 
 def is_kept(connection: sqlite3.Connection, dataset: str) -> bool:

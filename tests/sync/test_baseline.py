@@ -525,7 +525,7 @@ def test_another_brand_is_not_held(make_till: Any, make_office: Any, open_agent:
 
 
 def test_a_daily_list_writes_only_what_changed(make_till: Any, make_office: Any, tiny_with: Any) -> None:
-    """Three hundred products come again each day, one of them changed and one gone: a till's flash is not worn by it."""
+    """Three hundred products come again each day, one changed and one gone: a till's flash is not worn by it."""
     till = make_till(make_office(profile="baseline", data=tiny_with(300)))
     world = till.office.world
     for day in range(3):

@@ -122,6 +122,14 @@ def test_damage_to_any_part_of_a_row_is_found(till: Any, column: str) -> None:
     assert not till.agent.verify_catalogue().drift
 
 
+@pytest.mark.parametrize(("column", "value"), [("body", "'{}'"), ("body", "1.5"), ("row_version", "'x'")])
+def test_a_column_of_another_type_is_found_and_mended(till: Any, column: str, value: str) -> None:
+    """Whatever somebody's UPDATE or damage put into a column: comparing does not end there."""
+    spoil(till, f"UPDATE products SET {column} = {value} WHERE id = ?", id_of(7))
+    assert [one.id for one in till.agent.verify_catalogue(repair=True).drift] == [id_of(7)]
+    assert till.catalogue_agrees()
+
+
 def test_a_cycle_compares_when_it_is_due_and_mends(till: Any) -> None:
     """Nobody at the keyboard: six hours on, digests are compared, and what lacks here comes (G10)."""
     with till.agent._store.database.immediate() as connection:
