@@ -224,7 +224,7 @@ def quantity_text(value: str | float) -> str:
         number = Decimal(repr(value))
         if not number.is_finite() or abs(number) >= Decimal("1e15"):
             raise ValueError("the quantity is not a decimal number")
-        value = f"{number.quantize(_FLOAT_NOISE):f}".rstrip("0").rstrip(".")
+        value = f"{number.quantize(_FLOAT_NOISE) + 0:f}".rstrip("0").rstrip(".")  # -0.0 is 0
     if not _QUANTITY.fullmatch(value):
         raise ValueError("the quantity is not a decimal number")
     return value

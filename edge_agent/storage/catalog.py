@@ -274,6 +274,15 @@ class CatalogStore(Lookups):
         """The digest over the rows themselves: where it differs from the one kept up, rows were changed by damage."""
         return leaves.computed(self.database.connection, dataset)
 
+    def make_leaves_anew(self, dataset: str) -> None:
+        """Have the digest that is kept up be what the rows say."""
+        with self.database.immediate() as connection:
+            leaves.replace(connection, dataset, leaves.computed(connection, dataset))
+
+    def counted(self, dataset: str, ids: Sequence[str]) -> dict[str, Counted]:
+        """What is here of these ids: version and bytes."""
+        return leaves.counted(self.database.connection, dataset, ids)
+
     def leaves_after_sweep(self, dataset: str) -> Leaves:
         """The digest of what the last snapshot brought: what a held sweep would leave."""
         return leaves.computed(self.database.connection, dataset, generation=self.state(dataset).generation)

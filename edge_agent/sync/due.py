@@ -17,6 +17,7 @@ from edge_agent.sync.pull import Pull
 
 HELD_ASKED_AGAIN_MS = 600_000
 HELD_SNAPSHOT_MS = HELD_MS // (HELD_SNAPSHOTS - 1)  # so that three of them span a day
+POSTPONED_MAX = 3  # comparisons in a row that came to no end
 EVERY_ROW_MS = 24 * 3600 * 1000  # how often every row here is looked at for damage
 
 
@@ -74,7 +75,7 @@ class Due:
         for dataset, state in zip(DATASETS, self._states(), strict=True):
             if state.incomplete or state.in_snapshot:
                 continue
-            if native and not (state.held_rows and wire.DIGEST not in self.pull.ho.capabilities):
+            if native and self.has_digest():
                 continue
             span_ms: float = self.settings.snapshot_interval_s * 1000
             if state.held_rows:
@@ -85,6 +86,14 @@ class Due:
             # A promotion enters its window because a day begins, though nobody edited it: no delta brings it.
             found.add("promotions")
         return found
+
+    def postponed(self) -> int:
+        """How often in a row digests could not be compared, because head office never stood at our cursor."""
+        return int(self.facts.get("verify_postponed", "0"))
+
+    def has_digest(self) -> bool:
+        """Whether head office can prove what it has; if not, whole lists are taken as from a baseline one."""
+        return wire.DIGEST in self.pull.ho.capabilities and self.postponed() < POSTPONED_MAX
 
     def pull_anyway(self, interval_s: float) -> bool:
         """Whether the schedule asks for a pull, whatever the version says."""

@@ -3,6 +3,7 @@ every cycle (G5, G11; contract, sections 4 and 8)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ CURSOR_LENGTH_MAX = 4_096
 EMPTY_PAGES_MAX = 100  # in a row, each of which says that there is more
 RESET_WAIT_S = 60.0
 RESET_WAIT_MAX_S = 6 * 3600.0
+FACES_MS = 24 * 3600 * 1000
 
 
 def reset_wait_s(resets: int) -> float:
@@ -26,6 +28,15 @@ def reset_wait_s(resets: int) -> float:
 def reset_wait_ms(resets: int) -> float:
     """The same in milliseconds."""
     return reset_wait_s(resets) * 1000
+
+
+def another_face(facts: Mapping[str, str], now_ms: int) -> dict[str, str]:
+    """Count that head office's epoch, or what it offers, is another one: the facts to remember.
+
+    A day without a change ends the row.
+    """
+    quiet = not 0 <= now_ms - int(facts.get("faces_ms", "0")) < FACES_MS
+    return {"faces": "1" if quiet else str(int(facts.get("faces", "0")) + 1), "faces_ms": str(now_ms)}
 
 
 @dataclass(slots=True)
@@ -121,11 +132,25 @@ class Places:
             ContractBroken: the last ones ended in a lost place; it is too early for the next.
         """
         state = self.store.state(dataset)
-        if self.asked or state.resets < 2 or state.cursor is not None:
+        if self.asked or state.cursor is not None:
+            return
+        self._may_follow(dataset, state.snapshot_ms)
+        if state.resets < 2:
             return
         passed_s = (self.clock.now_ms() - (state.reset_ms or 0)) / 1000
         if 0 <= passed_s < reset_wait_s(state.resets):
             self._say(dataset, state.resets)
+
+    def _may_follow(self, dataset: str, snapshot_ms: int | None) -> None:
+        """Two head offices that answer by turns, each with its own epoch or abilities, are not followed each time."""
+        faces = int(self.store.meta("faces") or "0")
+        passed_ms = self.clock.now_ms() - (snapshot_ms or 0)
+        if 0 <= passed_ms < reset_wait_ms(faces - 1):
+            raise ContractBroken(
+                f"head office has become another one {faces} times in a row (its epoch or what it offers changes); the "
+                f"whole list of {dataset} is taken {round(reset_wait_s(faces - 1) / 60)} min after the last one",
+                hint="Tell head office; the catalogue stays as it is.",
+            )
 
     def _say(self, dataset: str, resets: int) -> NoReturn:
         raise ContractBroken(

@@ -125,7 +125,7 @@ class Pull:
     def _native(self, dataset: Dataset, pulled: Pulled) -> None:
         reader = self.reader()
         done = 0
-        for asked, page, rows in self._pages(dataset, reader):
+        for asked, page, rows in self._pages(dataset, reader, self.store.state(dataset).cursor):
             before = self.store.state(dataset)
             if page.snapshot:
                 pulled.snapshot = True
@@ -177,10 +177,22 @@ class Pull:
         rows = reader.read(dataset, page.rows)
         return msgspec.structs.replace(page, rows=[]), rows  # a whole answer hangs on the undecoded ones
 
-    def _pages(self, dataset: Dataset, reader: RowReader) -> Iterator[tuple[str | None, wire.Page, ReadRows]]:
+    def whole(self, dataset: Dataset) -> Iterator[ReadRows]:
+        """A native head office's snapshot, page by page, only to be looked at.
+
+        Raises:
+            EdgeAgentError: by what to do.
+        """
+        for _, page, rows in self._pages(dataset, self.reader(), None):
+            if not page.snapshot:
+                return
+            yield rows
+
+    def _pages(
+        self, dataset: Dataset, reader: RowReader, cursor: str | None
+    ) -> Iterator[tuple[str | None, wire.Page, ReadRows]]:
         """Pages in order; while one is applied, the next one is fetched and decoded."""
         turns = self.places.turns(dataset)
-        cursor = self.store.state(dataset).cursor
         page, rows = self._fetch(dataset, turns, reader, cursor)
         with ThreadPoolExecutor(1, thread_name_prefix="edge-agent-fetch") as pool:
             for _ in range(_PAGES_MAX):

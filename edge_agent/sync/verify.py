@@ -14,7 +14,7 @@ from edge_agent.errors import ContractBroken, EdgeAgentError
 from edge_agent.head_office import wire
 from edge_agent.head_office.client import HeadOffice
 from edge_agent.storage.catalog import CatalogStore, CursorMoved, PageWrite
-from edge_agent.storage.leaves import Counted
+from edge_agent.storage.leaves import Counted, Leaves
 from edge_agent.sync.pull import Pull, concerns_the_line, cut_short
 from edge_agent.sync.report import Drift
 
@@ -61,6 +61,7 @@ class VerifyCatalogue:
         repair: put right what differs; else only list it.
         deep: look at every row here as well, so that damage shows which the kept-up digest does not know of.
         only: this row alone, by its id.
+        by_rows: where digests can't be compared, fetch the whole list and compare row by row.
     """
 
     ho: HeadOffice
@@ -71,6 +72,7 @@ class VerifyCatalogue:
     repair: bool
     deep: bool
     only: str | None = None
+    by_rows: bool = False
     found: Verified = field(default_factory=Verified)
 
     def run(self, datasets: Collection[Dataset]) -> Verified:
@@ -79,11 +81,10 @@ class VerifyCatalogue:
         Raises:
             EdgeAgentError: head office can't be asked, or the local store can't be used.
         """
-        compare = self._native if self.pull.profile == "native" else self._baseline
+        compare = self._baseline
+        if self.pull.profile == "native":
+            compare = self._native if wire.DIGEST in self.ho.capabilities else self._by_pages
         for dataset in datasets:
-            if self.pull.profile == "native" and wire.DIGEST not in self.ho.capabilities:
-                self.found.in_sync[dataset] = None
-                continue
             try:
                 self.found.in_sync[dataset] = compare(dataset)
             except EdgeAgentError as error:
@@ -110,11 +111,17 @@ class VerifyCatalogue:
                 except CursorMoved:
                     continue
             self.catch_up(dataset)
-        return None
+        # On a person's word it is compared all the same, row by row.
+        return self._by_pages(dataset) if self.by_rows else None
 
     def _compare(self, dataset: Dataset, digest: wire.Digest) -> bool:
-        damaged = self._damaged(dataset) if self.deep else set()
-        wanted = self._differing(dataset, digest) | {leaf_of(row_id) for row_id in damaged} | self._unusable(dataset)
+        wanted, damaged = self._differing(dataset, digest), set()
+        if wanted or self.deep:
+            # Look at the rows themselves: the sums that are kept up may be what is wrong.
+            by_rows = self.store.computed_leaves(dataset)
+            damaged = self._damaged(dataset)
+            wanted = self._differing(dataset, digest, by_rows) | set(by_rows.differing(self.store.leaves(dataset)))
+            wanted |= {leaf_of(row_id) for row_id in damaged} | self._unusable(dataset)
         if not wanted and self.only is None:
             self._mark(dataset)
             return True
@@ -123,6 +130,7 @@ class VerifyCatalogue:
         elif self.repair and len(wanted) > LEAVES // 2 and digest.count >= _SNAPSHOT_FROM_ROWS:
             before = self.store.state(dataset).changed_ms
             pulled = self.pull.dataset(dataset, snapshot=True)
+            self.store.make_leaves_anew(dataset)
             self.found.fetched += pulled.upserts
             if self.store.state(dataset).changed_ms != before:
                 self.found.repaired += pulled.upserts + pulled.deletes
@@ -132,28 +140,21 @@ class VerifyCatalogue:
         if self.only is not None:
             return self.repair or not drift
         if not self.repair:
-            return not drift and not self._differing(dataset, digest)
+            return not drift and not self._differing(dataset, digest, self.store.computed_leaves(dataset))
         return self._settled(dataset, sorted(wanted))
 
     def _unusable(self, dataset: Dataset) -> set[int]:
         """The leaves of refused rows: they count in the digest, so that nothing else would ask for them again though
         head office, or this program, can do better by now."""
-        if not self.deep:
-            return set()
         found = {leaf_of(row_id) for _, row_id, _ in self.store.refused(dataset, limit=_ASKED_AGAIN_MAX)}
         return found if len(found) < _ASKED_AGAIN_MAX else set()
 
-    def _differing(self, dataset: Dataset, digest: wire.Digest) -> set[int]:
+    def _differing(self, dataset: Dataset, digest: wire.Digest, mine: Leaves | None = None) -> set[int]:
         """The leaves, of 256, in which head office's digest is another one than ours."""
-        mine = self.store.leaves(dataset)
-        found: set[int] = set()
-        if self.deep:
-            by_rows = self.store.computed_leaves(dataset)
-            found |= set(by_rows.differing(mine))
-            mine = by_rows
+        mine = mine or self.store.leaves(dataset)
         count = len(digest.leaves)
         places = {n for n, (a, b) in enumerate(zip(scaled(mine.versions, count), digest.leaves, strict=True)) if a != b}
-        found |= {leaf for leaf in range(LEAVES) if leaf * count // LEAVES in places}
+        found = {leaf for leaf in range(LEAVES) if leaf * count // LEAVES in places}
         if not found and mine.count != digest.count:
             raise ContractBroken(
                 f"head office counts {digest.count:,} {dataset} and its own digest says {mine.count:,}",
@@ -252,6 +253,28 @@ class VerifyCatalogue:
             sound = {row[0]: row for row in read.good}
             found |= {row[0] for row in rows if sound.get(row[0]) != row}
         return found
+
+    def _by_pages(self, dataset: Dataset) -> bool:
+        """Without a digest that could be compared a snapshot is read, and compared row by row."""
+        damaged, seen, drift = self._damaged(dataset), set(), []
+        for page in self.pull.whole(dataset):
+            theirs: dict[str, Row] = {row.id: row for row in page.good}
+            refused = {row.id: row for row in page.refused}
+            here = self.store.counted(dataset, [*theirs, *refused])
+            self.found.fetched += len(theirs) + len(refused)
+            seen |= {*theirs, *refused}
+            for row_id in {*theirs, *refused}:
+                kind = self._kind(here.get(row_id), theirs.get(row_id), refused.get(row_id), row_id in damaged)
+                if kind is not None:
+                    drift.append((row_id, kind))
+        for rows in self.store.every_row(dataset):
+            drift += [(row[0], "extra") for row in rows if row[0] not in seen]
+        drift = sorted(one for one in drift if self.only in (None, one[0]))
+        if drift and self.repair:
+            self.pull.dataset(dataset, snapshot=True)
+            self.found.repaired += len(drift)
+        self.found.drift += [_drift(dataset, row_id, kind, repaired=self.repair) for row_id, kind in drift]
+        return not drift or self.repair
 
     # ---- baseline --------------------------------------------------------------------------------------------
 

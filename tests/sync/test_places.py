@@ -80,6 +80,69 @@ def test_an_epoch_that_changes_at_every_poll_is_no_reason_to_pull_at_every_poll(
         till.clock.advance(60)
         till.poll()
     assert till.paths().count("GET products") < 100
+    assert "become another one" in till.agent.status()["last_error"]["message"]
+    for _ in range(30):
+        till.clock.advance(hours=1)
+        till.poll()
+    assert till.catalogue_agrees()
+
+
+def test_abilities_that_come_and_go_are_no_reason_to_pull_at_every_poll(till: Any, monkeypatch: Any) -> None:
+    """Two head offices behind one address, one of them without cursors: not a whole list every other minute."""
+    from ho_stub import version
+
+    everything = version.CAPABILITIES
+    for poll in range(240):
+        monkeypatch.setattr(version, "CAPABILITIES", everything if poll % 2 else ())
+        till.clock.advance(60)
+        till.poll()
+    assert till.paths().count("GET products") < 100
+    monkeypatch.setattr(version, "CAPABILITIES", everything)
+    for _ in range(30):
+        till.clock.advance(hours=1)
+        till.poll()
+    assert till.catalogue_agrees()
+
+
+def test_a_forced_snapshot_goes_on_over_a_poor_line(till: Any) -> None:
+    """The line breaks after two pages of each cycle: the snapshot that head office asked for ends all the same."""
+    for number in range(8):
+        till.office.world.upsert(
+            "products", {"id": f"1000000{number}-0000-4000-8000-000000000000", "name": "More", "price": "1.00"}
+        )
+    till.agent.sync()
+    till.office.world.set_force_update()
+    till.office.clear_requests()
+    asked = [0]
+
+    def breaks(method: str, path: str) -> Any:
+        if "/products/" in path:
+            asked[0] += 1
+            return (503, {}, {"error": "busy"}) if asked[0] % 3 == 0 else None
+        return None
+
+    till.office.intercept = breaks
+    for _ in range(60):
+        till.clock.advance(60)
+        till.poll()
+    assert not till.agent._store.state("products").in_snapshot
+    assert till.paths().count("GET products") < 40
+    assert till.paths().count("GET categories") < 6
+
+
+def test_a_snapshot_is_asked_for_though_the_version_is_the_same(till: Any) -> None:
+    """`force_update` at an unchanged version number is heard, once."""
+    asking = till.agent.head_office()
+    version, _ = asking.version(None)
+    asking.close()
+    body = {"version": version.version, "last_updated": version.last_updated, "force_update": True}
+    native = {"capabilities": sorted(version.capabilities), "epoch": version.epoch}
+    till.office.intercept = lambda _, path: (200, {}, body | native) if "/version/" in path else None
+    for _ in range(5):
+        till.clock.advance(60)
+        till.poll()
+    assert till.paths().count("GET categories") in (1, 2, 3)
+    assert till.agent._store.state("products").generation == 2
 
 
 def test_a_person_who_asks_is_answered_at_once(till: Any) -> None:

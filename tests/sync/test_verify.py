@@ -157,21 +157,86 @@ def test_once_a_day_every_row_is_looked_at(till: Any) -> None:
     assert str(till.agent.catalog.by_id(id_of(3)).price) == "1003.00"
 
 
-def test_comparing_waits_for_the_same_cursor(till: Any) -> None:
-    """Head office moves on while digests are compared: it is pulled and compared again, three times, then postponed."""
-    world, edits = till.office.world, []
+def moves_on(till: Any) -> list[Any]:
+    """Head office changes a row whenever its digest is asked for."""
+    edits: list[Any] = []
 
-    def moves_on(method: str, path: str) -> Any:
+    def intercept(method: str, path: str) -> Any:
         if "/digest/" in path:
-            edits.append(world.edit("products", till.cola, price=f"{len(edits) + 1}.00"))
+            edits.append(till.office.world.edit("products", till.cola, price=f"{len(edits) + 1}.00"))
         return None
 
-    till.office.intercept = moves_on
-    found = till.agent.verify_catalogue(dataset="products")
-    assert found.in_sync == {"products": None}
-    assert len(edits) == 3
+    till.office.intercept = intercept
+    return edits
+
+
+def test_comparing_waits_for_the_same_cursor(till: Any) -> None:
+    """Head office moves on while digests are compared: it is pulled and compared again, three times, then postponed."""
+    edits = moves_on(till)
+    till.clock.advance(hours=6.1)
+    report = till.poll()
+    assert report.verified["datasets"] == {"categories": True, "products": None, "promotions": True}
+    assert len(edits) == 5  # once each for the others
     till.office.intercept = None
-    assert till.agent.verify_catalogue(dataset="products").in_sync == {"products": True}
+    till.clock.advance(660)
+    assert till.poll().verified["in_sync"] is True
+
+
+def test_digests_that_never_can_be_compared_are_told_and_lists_taken(till: Any) -> None:
+    """A head office whose digest never stands at our cursor is not asked every ten minutes for ever: whole lists come
+    daily instead, status says so, and damage here does not stay (G10, G11)."""
+    moves_on(till)
+    spoil(till, "UPDATE products SET price = '0.01' WHERE id = ?", id_of(3))
+    for _ in range(3 * 24):
+        till.clock.advance(hours=1)
+        till.poll()
+    assert till.paths().count("GET digest") < 150
+    assert "never stands" in till.agent.status()["datasets"]["products"]["differs"]
+    assert str(till.agent.catalog.by_id(id_of(3)).price) == "1003.00"
+    till.office.intercept = None
+    for _ in range(8):
+        till.clock.advance(hours=1)
+        till.poll()
+    assert till.agent.status()["datasets"]["products"]["differs"] is None
+
+
+def test_without_a_digest_rows_are_compared(
+    make_till: Make, make_office: Make, tiny_with: Make, monkeypatch: Any
+) -> None:
+    """A native head office without the ability is compared row by row, and its whole list is taken daily."""
+    from ho_stub import version
+
+    monkeypatch.setattr(version, "CAPABILITIES", tuple(c for c in version.CAPABILITIES if c != "digest"))
+    till = make_till(make_office(data=tiny_with(30)))
+    spoil(till, "UPDATE products SET price = '0.01' WHERE id = ?", id_of(1))
+    spoil(till, "DELETE FROM products WHERE id = ?", id_of(2))
+    found = till.agent.verify_catalogue()
+    assert [(one.id, one.kind) for one in found.drift] == [(id_of(1), "stale"), (id_of(2), "missing")]
+    assert found.in_sync["products"] is False
+    till.clock.advance(hours=25)
+    till.poll()
+    assert till.catalogue_agrees()
+    assert str(till.agent.catalog.by_id(id_of(1)).price) == "1001.00"
+    spoil(till, "DELETE FROM products WHERE id = ?", id_of(2))
+    assert till.agent.verify_catalogue(repair=True).repaired == 1
+    assert till.catalogue_agrees()
+
+
+def test_sums_that_are_wrong_themselves_are_made_anew(till: Any, monkeypatch: Any) -> None:
+    """A program of the version before pulled and kept no sums, or the sums were damaged: no row is moved for it."""
+    from edge_agent.sync import verify
+
+    monkeypatch.setattr(verify, "_SNAPSHOT_FROM_ROWS", 100)
+    spoil(till, "UPDATE leaves SET versions = versions + 1, contents = 5")
+    till.clock.advance(hours=6.1)
+    report = till.poll()
+    assert report.verified["in_sync"] is True
+    assert all_kept_up(till)
+    spoil(till, "DELETE FROM leaves")
+    found = till.agent.verify_catalogue(repair=True)
+    assert not found.drift
+    assert all(found.in_sync.values())
+    assert all_kept_up(till)
 
 
 def test_a_digest_that_never_agrees_is_told_and_not_mended_for_ever(till: Any, monkeypatch: Any) -> None:
