@@ -97,6 +97,8 @@ class Downloads:
             return
         self._at = "version"
         version, etag = self.ho.version(self._known_etag())
+        if version is None and self.ho.epoch not in (None, self._facts.get("epoch")):
+            version, etag = self.ho.version(None)  # a new epoch may come with a version that is the same again
         self._version_asked, self._version = True, version
         self.report.in_touch = True
         if version is not None:
@@ -400,9 +402,13 @@ class Downloads:
         interval_ms = self.settings.verify_interval_s * 1000
         times = due.postponed() + 1 if postponed else 0
         wait_ms = min(VERIFIED_AGAIN_MS * 2 ** min(times - 1, 20), interval_ms) if postponed else interval_ms
+        disagrees = int(self._facts.get("verify_disagrees", "0")) + 1 if False in found.in_sync.values() else 0
+        if disagrees > 1:  # what did not help is tried again later and later
+            wait_ms = interval_ms * 2 ** min(disagrees - 1, 2)
         facts: dict[str, str | None] = {
             "verify_due_ms": due.later(int(wait_ms)),
             "verify_postponed": str(times) if times else None,
+            "verify_disagrees": str(disagrees) if disagrees else None,
         }
         if times >= POSTPONED_MAX:
             for dataset in (name for name, in_sync in found.in_sync.items() if in_sync is None):

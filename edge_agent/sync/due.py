@@ -125,7 +125,7 @@ class Due:
         if self.pull.profile != "native" or wire.DIGEST not in capabilities:
             return False
         due_ms = int(self.facts.get("verify_due_ms", "0"))
-        return not self.now_ms < due_ms <= self.now_ms + self.settings.verify_interval_s * 1000
+        return not self.now_ms < due_ms <= self.now_ms + 4 * self.settings.verify_interval_s * 1000
 
     def look_at_every_row(self) -> bool:
         """Whether each row here is to be looked at as well: damage changes no version."""

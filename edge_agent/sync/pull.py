@@ -215,7 +215,8 @@ class Pull:
         if digest.cursor != self.store.state(dataset).cursor or not 0 < len(digest.leaves) <= LEAVES:
             return False
         left = self.store.leaves_after_sweep(dataset)
-        return digest.count == left.count and digest.leaves == scaled(left.versions, len(digest.leaves))
+        said = [text.lower().rjust(16, "0") for text in digest.leaves]
+        return digest.count == left.count and said == scaled(left.versions, len(said))
 
     # ---- small changes of all datasets together ----------------------------------------------------------------
 

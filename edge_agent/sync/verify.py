@@ -9,7 +9,7 @@ import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.domain.catalog import Dataset, ReadRows, RefusedRow, Row
-from edge_agent.domain.digest import LEAVES, leaf_of, scaled
+from edge_agent.domain.digest import LEAVES, MODULUS, leaf_of, scaled, version_value
 from edge_agent.errors import ContractBroken, EdgeAgentError
 from edge_agent.head_office import wire
 from edge_agent.head_office.client import HeadOffice
@@ -19,7 +19,7 @@ from edge_agent.sync.pull import Pull, concerns_the_line, cut_short
 from edge_agent.sync.report import Drift
 
 TRIES = 3  # how often it is pulled and compared again while head office moves on (section 6)
-_ROWS_PER_REQUEST = 5_000
+_ROWS_PER_REQUEST = 1_000  # the contract's usual limit, in case head office cuts here too
 _ASKED_AGAIN_MAX = 32  # refused rows
 _SNAPSHOT_FROM_ROWS = 20_000  # a catalogue at least so large, of which more than half the leaves differ, is pulled anew
 
@@ -127,6 +127,8 @@ class VerifyCatalogue:
             return True
         if self.only is not None:
             wanted = {leaf_of(self.only)}
+        elif digest.count // len(digest.leaves) > _ROWS_PER_REQUEST and len(digest.leaves) < LEAVES:
+            return self._by_pages(dataset)  # its parts are too large to be fetched one by one
         elif self.repair and len(wanted) > LEAVES // 2 and digest.count >= _SNAPSHOT_FROM_ROWS:
             before = self.store.state(dataset).changed_ms
             pulled = self.pull.dataset(dataset, snapshot=True)
@@ -135,10 +137,16 @@ class VerifyCatalogue:
             if self.store.state(dataset).changed_ms != before:
                 self.found.repaired += pulled.upserts + pulled.deletes
             return self._settled(dataset, [])
-        drift = self._mend(dataset, digest, wanted, damaged)
-        self.found.drift += drift
+        doubtful = self._mend(dataset, digest, wanted, damaged)
+        drift = [one for one in self.found.drift if one.dataset == dataset]
+        if doubtful:
+            words = f"head office's rows of {doubtful} parts of {dataset} are not those of its own digest"
+            self.found.errors.append((dataset, ContractBroken(words, hint="Tell head office.")))
+            if self.repair and self.only is None:
+                self.pull.dataset(dataset, snapshot=True)
+                self.store.make_leaves_anew(dataset)
         if self.only is not None:
-            return self.repair or not drift
+            return not doubtful and (self.repair or not drift)
         if not self.repair:
             return not drift and not self._differing(dataset, digest, self.store.computed_leaves(dataset))
         return self._settled(dataset, sorted(wanted))
@@ -152,8 +160,9 @@ class VerifyCatalogue:
     def _differing(self, dataset: Dataset, digest: wire.Digest, mine: Leaves | None = None) -> set[int]:
         """The leaves, of 256, in which head office's digest is another one than ours."""
         mine = mine or self.store.leaves(dataset)
-        count = len(digest.leaves)
-        places = {n for n, (a, b) in enumerate(zip(scaled(mine.versions, count), digest.leaves, strict=True)) if a != b}
+        count, values = len(digest.leaves), _values(digest)
+        here = [int(text, 16) for text in scaled(mine.versions, count)]
+        places = {place for place, (a, b) in enumerate(zip(here, values, strict=True)) if a != b}
         found = {leaf for leaf in range(LEAVES) if leaf * count // LEAVES in places}
         if not found and mine.count != digest.count:
             raise ContractBroken(
@@ -179,19 +188,29 @@ class VerifyCatalogue:
         if self.only is None:
             self.store.mark_verified(dataset, self.clock.now_ms(), differs)
 
-    def _mend(self, dataset: Dataset, digest: wire.Digest, wanted: set[int], damaged: set[str]) -> list[Drift]:
+    def _mend(self, dataset: Dataset, digest: wire.Digest, wanted: set[int], damaged: set[str]) -> int:
+        """Compare the rows of some leaves, and mend them; how many parts of the answer can't be believed."""
+        count = len(digest.leaves)
+        # Only whole parts of head office's digest prove that an answer is whole.
+        places = sorted({leaf * count // LEAVES for leaf in wanted})
+        wanted = {leaf for leaf in range(LEAVES) if leaf * count // LEAVES in places}
         here = self.store.rows_of_leaves(dataset, wanted)
-        per_leaf = max(1, digest.count // LEAVES)
-        at_once = max(1, _ROWS_PER_REQUEST // per_leaf)
-        drift: list[Drift] = []
-        order = sorted(wanted)
-        for start in range(0, len(order), at_once):
-            drift += self._mend_leaves(dataset, order[start : start + at_once], here, damaged)
-        return drift
+        at_once = max(1, _ROWS_PER_REQUEST // max(1, digest.count // count))
+        doubtful = 0
+        for start in range(0, len(places), at_once):
+            part = places[start : start + at_once]
+            leaves = [leaf for leaf in range(LEAVES) if leaf * count // LEAVES in part]
+            doubtful += self._mend_leaves(dataset, digest, leaves, here, damaged)
+        return doubtful
 
     def _mend_leaves(
-        self, dataset: Dataset, wanted: Sequence[int], here: dict[str, Counted], damaged: set[str]
-    ) -> list[Drift]:
+        self,
+        dataset: Dataset,
+        digest: wire.Digest,
+        wanted: Sequence[int],
+        here: dict[str, Counted],
+        damaged: set[str],
+    ) -> int:
         answer = self.ho.leaves(dataset, wanted, LEAVES)
         cursor = self.store.state(dataset).cursor
         if answer.cursor != cursor:
@@ -200,6 +219,7 @@ class VerifyCatalogue:
         self.found.fetched += len(answer.rows)
         theirs: dict[str, Row] = {row.id: row for row in read.good}
         refused = {row.id: row for row in read.refused}
+        doubtful = _contradicted(digest, wanted, [*read.good, *read.refused])
         local = {row_id: row for row_id, row in here.items() if leaf_of(row_id) in wanted}
         drift: list[Drift] = []
         wrong: set[str] = set()
@@ -210,7 +230,8 @@ class VerifyCatalogue:
             if leaf_of(row_id) not in wanted:
                 continue  # head office sends what was not asked for
             kind = self._kind(local.get(row_id), theirs.get(row_id), refused.get(row_id), row_id in damaged)
-            if kind is None:
+            # An answer that is not what the digest says, cut short perhaps, deletes nothing.
+            if kind is None or (kind == "extra" and leaf_of(row_id) in doubtful):
                 continue
             drift.append(_drift(dataset, row_id, kind, repaired=self.repair))
             (extra.append if kind == "extra" else wrong.add)(row_id)
@@ -227,7 +248,8 @@ class VerifyCatalogue:
             self.store.repair(page)
             self.found.repaired += len(drift)
             self.pull.changed = self.pull.changed or bool(drift)
-        return sorted(drift, key=lambda one: one.id)
+        self.found.drift += sorted(drift, key=lambda one: one.id)
+        return len(doubtful)
 
     @staticmethod
     def _kind(mine: Counted | None, good: Row | None, refused: RefusedRow | None, damaged: bool) -> str | None:
@@ -309,6 +331,32 @@ class VerifyCatalogue:
     def _bodies(self, dataset: Dataset) -> Iterator[tuple[str, bytes]]:
         for rows in self.store.every_row(dataset):
             yield from ((row[0], row[-1]) for row in rows)
+
+
+def _values(digest: wire.Digest) -> list[int]:
+    """The digest's leaves as numbers, however their hex digits are written.
+
+    Raises:
+        ContractBroken: they are none.
+    """
+    try:
+        return [int(text, 16) for text in digest.leaves]
+    except ValueError:
+        raise ContractBroken(
+            f"head office's digest of {digest.count:,} rows is not in hex digits", hint="Tell head office."
+        ) from None
+
+
+def _contradicted(digest: wire.Digest, wanted: Sequence[int], rows: Sequence[Row | RefusedRow]) -> set[int]:
+    """The leaves of which head office sent other rows than its own digest, at the same cursor, is made of."""
+    count, values = len(digest.leaves), _values(digest)
+    sums: dict[int, int] = {leaf * count // LEAVES: 0 for leaf in wanted}
+    for row in rows:
+        place = leaf_of(row.id) * count // LEAVES
+        if place in sums:
+            sums[place] += version_value(row.id, row.row_version)
+    wrong = {place for place, total in sums.items() if total % MODULUS != values[place]}
+    return {leaf for leaf in wanted if leaf * count // LEAVES in wrong}
 
 
 def _say_the_same(mine: object, theirs: bytes) -> bool:

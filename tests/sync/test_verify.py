@@ -261,6 +261,34 @@ def test_a_digest_that_never_agrees_is_told_and_not_mended_for_ever(till: Any, m
     assert "GET digest" not in till.paths()
 
 
+def test_an_answer_that_contradicts_the_digest_deletes_nothing(till: Any) -> None:
+    """Head office cuts the rows of a leaf short: what it did not send stays, what it sent comes, and it is told."""
+    spoil(till, "DELETE FROM products WHERE id < ?", id_of(300))
+    missing = till.agent.status()["datasets"]["products"]["count"]
+    feed, honest = till.office.world.feed, till.office.world.feed.leaves
+    feed.leaves = lambda *arguments: honest(*arguments)[:1]  # type: ignore[method-assign]
+    found = till.agent.verify_catalogue(repair=True)
+    assert [dataset for dataset, _ in found.errors] == ["products"]
+    assert not [one for one in found.drift if one.kind == "extra"]
+    assert missing < till.agent.status()["datasets"]["products"]["count"]
+    assert till.catalogue_agrees()  # a snapshot brought the rest
+
+
+def test_hex_digits_in_any_form_are_read(till: Any, monkeypatch: Any) -> None:
+    """Upper case, or without leading zeros: the same number."""
+    feed = till.office.world.feed
+    honest = feed.digest
+
+    def shouts(scope: Any, count: int) -> Any:
+        rows, values = honest(scope, count)
+        return rows, [value.upper().lstrip("0") or "0" for value in values]
+
+    monkeypatch.setattr(feed, "digest", shouts)
+    found = till.agent.verify_catalogue(repair=True)
+    assert found.fetched == 0
+    assert all(found.in_sync.values())
+
+
 def test_one_row_alone_is_compared(till: Any) -> None:
     """``only`` fetches that row's leaf, and says and mends nothing of others."""
     spoil(till, "DELETE FROM products WHERE id IN (?, ?)", id_of(1), id_of(2))
