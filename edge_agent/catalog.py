@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -22,8 +23,10 @@ from edge_agent.storage.journal import Journal
 if TYPE_CHECKING:
     from edge_agent.domain.explain import Explanation
 
+T = TypeVar("T")
 SEARCH_LIMIT = 50
 ALTERNATIVES_LIMIT = 5
+_SPOILT = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, InvalidOperation, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +83,19 @@ class Catalog:
 
     def all_by_barcode(self, barcode: str) -> tuple[Product, ...]:
         """Every product of a barcode, best first."""
-        return tuple(_product(*row) for row in self._store.products_where("barcode", barcode))
+        return _products(self._store.products_where("barcode", barcode))
 
     def all_by_sku(self, sku: str) -> tuple[Product, ...]:
         """Every product of a SKU, best first."""
-        return tuple(_product(*row) for row in self._store.products_where("sku", sku))
+        return _products(self._store.products_where("sku", sku))
 
     def in_category(self, category_id: str) -> tuple[Product, ...]:
         """The products of a category, without those of the categories below it."""
-        return tuple(_product(*row) for row in self._store.products_where("category_id", category_id))
+        return _products(self._store.products_where("category_id", category_id))
 
     def _best(self, column: str, value: str) -> Product | None:
         rows = self._store.products_where(column, value)
-        return _product(*rows[0]) if rows else None
+        return next(iter(_products(rows)), None)
 
     def search(self, text: str, *, limit: int = SEARCH_LIMIT, offset: int = 0) -> Found:
         """Products whose name or SKU holds words beginning with the given ones; accents and case don't matter.
@@ -103,7 +106,7 @@ class Catalog:
             offset: how many to skip.
         """
         rows, total = self._store.search(text, limit=limit, offset=offset)
-        return Found(tuple(_product(*row) for row in rows), total)
+        return Found(_products(rows), total)
 
     def promotions(self, active_at: dt.datetime | None = None) -> tuple[Promotion, ...]:
         """The promotions that apply at a moment: by dates, weekdays and hours, in the store's time zone.
@@ -114,7 +117,7 @@ class Catalog:
         local, day_start = self._local(active_at)
         # Business days and hours over midnight reach back to the day before.
         first, last = (local.date() - dt.timedelta(days=1)).isoformat(), local.date().isoformat()
-        near = map(read_promotion, self._store.promotions(first_day=first, last_day=last))
+        near = _readable(read_promotion, self._store.promotions(first_day=first, last_day=last))
         return tuple(promotion for promotion in near if is_active_at(promotion, local, day_start))
 
     def _local(self, moment: dt.datetime | None) -> tuple[dt.datetime, dt.time]:
@@ -125,7 +128,7 @@ class Catalog:
 
     def all_promotions(self) -> tuple[Promotion, ...]:
         """Every promotion on this device, active or not."""
-        return tuple(map(read_promotion, self._store.promotions()))
+        return tuple(_readable(read_promotion, self._store.promotions()))
 
     def promotion(self, code: str) -> Promotion | None:
         """A promotion by its code or id; None when there is none."""
@@ -167,8 +170,9 @@ class Catalog:
         lines = [Item(product=item) if isinstance(item, str) else item for item in items]
         ids = tuple(dict.fromkeys(line.product for line in lines if line.product is not None))
         found = {
-            row_id: Listed(_product(row.body, row.price), row.category, row.category_is_active)
+            row_id: Listed(product, row.category, row.category_is_active)
             for row_id, row in Checkout(self._store).products(ids).items()
+            for product in _products([(row.body, row.price)])
         }
         results = []
         for place, line in enumerate(lines, 1):
@@ -211,11 +215,11 @@ class Catalog:
         if known.category_id is None:
             return ()
         rows = Checkout(self._store).alternatives(known.category_id, but=known.id, near=known.price, limit=limit)
-        return tuple(_product(*row) for row in rows)
+        return _products(rows)
 
     def categories(self) -> tuple[Category, ...]:
         """The categories as a tree, in display order."""
-        rows = (msgspec.json.decode(body) for body in self._store.categories())
+        rows = _readable(_category, self._store.categories())
         return category_tree(
             Category(row["id"], row["name"], row.get("parent_id"), row.get("is_active") is not False, (), row)
             for row in rows
@@ -251,6 +255,27 @@ class Catalog:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _readable(read: Callable[[bytes], T], bodies: Iterable[bytes]) -> Iterator[T]:
+    """What can be read. A row that damage spoilt is left out until it comes anew; it must not stop a till."""
+    for body in bodies:
+        with contextlib.suppress(*_SPOILT):
+            yield read(body)
+
+
+def _products(rows: Iterable[tuple[bytes, str | None]]) -> tuple[Product, ...]:
+    found = []
+    for body, price in rows:
+        with contextlib.suppress(*_SPOILT):
+            found.append(_product(body, price))
+    return tuple(found)
+
+
+def _category(body: bytes) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.json.decode(body)
+    row["id"], row["name"]
+    return row
 
 
 def _product(body: bytes, price: str | None) -> Product:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Mapping
 
@@ -89,7 +90,10 @@ class Inspection:
         shelf = self._rows.shelf()
         faulty = set()
         for body in self._rows.promotions():
-            found = self._promotion(read_promotion(body), shelf)
+            found = None
+            with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, RecursionError):
+                # One that damage spoilt comes anew with the next comparison; msgspec's errors are ValueErrors.
+                found = self._promotion(read_promotion(body), shelf)
             if found is not None:
                 self._tally.one(found)
                 if counts_against(found.kind):

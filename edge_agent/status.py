@@ -81,6 +81,7 @@ def build_status(
         "remarked": outbox.remarked(),
         "receipts": _receipts(ledger.lives()),
         "incidents": _incidents(journal, now_ms),
+        "paused": facts.get("auto_sync_enabled") == "false",
         "datasets": _datasets(store, facts),
         "health": _health(facts),
         "journal": {
@@ -301,13 +302,14 @@ def _sentence(text: str) -> str:
 def _catalogue_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     datasets = status["datasets"]
     products = datasets["products"]
+    paused = ["Head office has paused the syncing of prices and promotions."] if status["paused"] else []
     if products["synced_at"] is None:
-        return ["No prices yet: the first sync brings them."]
+        return paused or ["No prices yet: the first sync brings them."]
     pulled = [datasets[name]["synced_at"] for name in ("products", "promotions") if datasets[name]["synced_at"]]
     # A cycle that found nothing changed confirms what is here without writing a word.
     oldest = max(min(pulled), status["last_success_at"] or "")
     goods = f"{_plural(products['count'], 'product')} and {_plural(datasets['promotions']['count'], 'promotion')}"
-    words = [f"{goods}, as head office had them at {_local(oldest, status, now)}."]
+    words = [f"{goods}, as head office had them at {_local(oldest, status, now)}.", *paused]
     for name, dataset in datasets.items():
         if dataset["refused"]:
             bad = _plural(dataset["refused"], "row")

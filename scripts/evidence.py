@@ -26,6 +26,8 @@ SUITES = (
     "tests/test_clock_jumps.py",
     "tests/test_damage.py",
     "tests/test_replay_faults.py",
+    "tests/converge",
+    "tests/test_real_month.py",
 )
 COLUMNS = ("trials", "lost", "doubled", "stuck")
 

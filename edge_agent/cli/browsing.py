@@ -9,7 +9,7 @@ import typer
 
 from edge_agent.cli.door import Json, Limit, group, not_here, opened
 from edge_agent.cli.exits import Exit
-from edge_agent.cli.output import print_json, print_table
+from edge_agent.cli.output import plain, print_json, print_table
 
 if TYPE_CHECKING:
     from edge_agent.agent import EdgeAgent
@@ -73,9 +73,9 @@ def products_show(
         if as_json:
             print_json({"schema": 1, **product.fields, "price": product.price, "stock": stock})
             return
-        print(product.name + ("" if product.is_active else " (inactive)"))
+        print(plain(product.name) + ("" if product.is_active else " (inactive)"))
         print(f"Price     {'not set: ask' if product.price is None else product.price}")
-        print(f"SKU       {product.sku or '—'}    Barcode   {product.barcode or '—'}")
+        print(plain(f"SKU       {product.sku or '—'}    Barcode   {product.barcode or '—'}"))
         available = stock["available"]
         print(f"In stock  {'not known' if available is None else f'{available.normalize():f}'}")
         print(f"Id        {product.id}")
@@ -149,7 +149,7 @@ def promotions_explain(
                 }
             )
             return
-        print(why.verdict)
+        print(plain(why.verdict))
         print()
         print_table(("", "ok", ""), [(step.step, _OK[step.ok], step.words) for step in why.steps], whole=("ok",))
 
@@ -197,6 +197,6 @@ def _line_json(line: LineCheck) -> dict[str, Any]:
 def _print_line(line: LineCheck) -> None:
     name = line.name or line.product_id or "—"
     words = line.words if name in line.words else f"{name}: {line.words}"
-    print(f"{line.line:>3}  {'ok' if line.ok else 'NO'}  {words}")
+    print(plain(f"{line.line:>3}  {'ok' if line.ok else 'NO'}  {words}"))
     for one in line.alternatives:
-        print(f"         instead: {one.name}, {one.price} ({one.sku or one.id})")
+        print(plain(f"         instead: {one.name}, {one.price} ({one.sku or one.id})"))

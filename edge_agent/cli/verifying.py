@@ -51,6 +51,7 @@ class _Result:
             "in_sync": self.is_in_sync,
             "datasets": self.in_sync,
             "rows_fetched": self.fetched,
+            "errors": [{"code": e.code, "message": e.message, "hint": e.hint} for e in self.causes],
         }
 
 

@@ -47,8 +47,8 @@ class _CategoryFields(msgspec.Struct):
     parent_id: str | None = None
     is_active: _Flag = None
     display_order: _Int | float | str | None = None
-    row_version: _Int = 0
-    updated_at: str | None = None
+    row_version: _Int | None = 0
+    updated_at: str | int | float | None = None
 
 
 class _ProductFields(msgspec.Struct):
@@ -60,8 +60,8 @@ class _ProductFields(msgspec.Struct):
     price: str | int | float | None = None
     is_active: _Flag = None
     is_volatile: _Flag = None
-    row_version: _Int = 0
-    updated_at: str | None = None
+    row_version: _Int | None = 0
+    updated_at: str | int | float | None = None
 
 
 class _PromotionFields(msgspec.Struct):
@@ -69,8 +69,8 @@ class _PromotionFields(msgspec.Struct):
     name: _Name
     code: _Code | None = None
     is_active: _Flag = None
-    row_version: _Int = 0
-    updated_at: str | None = None
+    row_version: _Int | None = 0
+    updated_at: str | int | float | None = None
 
 
 class _PlainCategory(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -86,8 +86,8 @@ class _PlainCategory(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     display_order: _Int | float | str | None = None
     image_url: _Scalar = None
     created_at: _Scalar = None
-    updated_at: str | None = None
-    row_version: _Int = 0
+    updated_at: str | int | float | None = None
+    row_version: _Int | None = 0
 
 
 class _PlainProduct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -110,8 +110,8 @@ class _PlainProduct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     image_url: _Scalar = None
     description: _Scalar = None
     created_at: _Scalar = None
-    updated_at: str | None = None
-    row_version: _Int = 0
+    updated_at: str | int | float | None = None
+    row_version: _Int | None = 0
 
 
 class CategoryRow(NamedTuple):
@@ -307,9 +307,9 @@ def _whole_product(body: bytes) -> _ProductFields:
     return _product(body)
 
 
-def microseconds(timestamp: str | None) -> int:
+def microseconds(timestamp: str | float | None) -> int:
     """A time stamp as microseconds since 1970, so that two of different precision compare; 0 when there is none."""
-    if not timestamp:
+    if not timestamp or not isinstance(timestamp, str):
         return 0
     try:
         moment = dt.datetime.fromisoformat(timestamp)
@@ -331,7 +331,7 @@ class RowReader:
 
     def __init__(self, *, exponent: int = 2, ordered_by_time: bool = False) -> None:
         self._exponent = exponent
-        self._time: Callable[[str | None], int] = microseconds if ordered_by_time else lambda _: 0
+        self._time: Callable[[str | float | None], int] = microseconds if ordered_by_time else lambda _: 0
         self._category: Callable[[bytes], _PlainCategory | _CategoryFields] = _plain_category
         self._product: Callable[[bytes], _PlainProduct | _ProductFields] = _plain_product
 
@@ -392,7 +392,7 @@ class RowReader:
             row.name,
             row.is_active != 0,  # only a no is a no
             order if type(order) is int else _order(order),
-            row.row_version,
+            row.row_version or 0,
             self._time(row.updated_at),
             body,
         )
@@ -414,7 +414,7 @@ class RowReader:
             _price_text(price, self._exponent) if type(price) is str else price_text(price, self._exponent),
             row.is_active != 0,  # only a no is a no
             row.is_volatile == 1,
-            row.row_version,
+            row.row_version or 0,
             self._time(row.updated_at),
             body,
         )
@@ -434,7 +434,7 @@ class RowReader:
             row.is_active != 0,  # only a no is a no
             index.start_date,
             index.end_date,
-            row.row_version,
+            row.row_version or 0,
             self._time(row.updated_at),
             body,
         )

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from edge_agent.domain.calendar import zone
+from edge_agent.domain.catalog import DATASETS
 from edge_agent.errors import ContractBroken, Unreachable
 
 CURSOR = "cursor"
@@ -24,6 +25,8 @@ DIGEST = "digest"
 EVENTS = "events"
 GZIP_REQUESTS = "gzip_requests"
 
+
+T = TypeVar("T")
 
 # What head office may send. A page's limit is the setting answer_bytes_max; those of rows stand in domain/catalog.py.
 ANSWER_BYTES_MAX = 4 * 1024 * 1024  # an answer that is no download
@@ -148,20 +151,106 @@ _STORE: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def _short(value: Any) -> str | None:
+    """A number or text as text; None for anything else."""
+    is_told = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    return str(value)[:TEXT_LENGTH_MAX] if is_told else None
+
+
+def _count(value: Any) -> int | None:
+    return None if isinstance(value, bool) else _whole(value)
+
+
+def _words(value: Any) -> frozenset[str] | None:
+    if not isinstance(value, list):
+        return None
+    return frozenset(one for one in value[:NAMES_MAX] if isinstance(one, str) and len(one) <= TEXT_LENGTH_MAX)
+
+
+def _versions(value: Any) -> dict[str, DatasetVersion] | None:
+    """The versions of the datasets we know; another one, of whatever form, is a later head office's business."""
+    if not isinstance(value, dict):
+        return None
+    found: dict[str, DatasetVersion] = {}
+    for name in DATASETS:
+        told = value.get(name)
+        if isinstance(told, dict):
+            found[name] = DatasetVersion(_short(told.get("version")), _count(told.get("count")))
+        elif _short(told) is not None:
+            found[name] = DatasetVersion(_short(told))
+    return found
+
+
+def _one_version(value: Any) -> str | int | float | None:
+    """A number as it is; a text, or a number that is longer than any, cut."""
+    return value if isinstance(value, (int, float)) and abs(value) < 2**63 else _short(value)
+
+
+def _cursor_text(value: Any) -> str:
+    """A cursor is opaque: a number is one as well."""
+    if isinstance(value, str) or type(value) is int:
+        return str(value)
+    raise ValueError("next_cursor is no text")
+
+
+def _clear_flag(value: Any) -> bool:
+    if value in (True, False):
+        return bool(value)
+    raise ValueError("has_more or snapshot is neither true nor false")
+
+
+def _told(kind: type[T]) -> Callable[[Any], T | None]:
+    """A reader of an object; what is none counts as not told."""
+
+    def read(value: Any) -> T | None:
+        return msgspec.convert(value, kind) if isinstance(value, dict) else None
+
+    return read
+
+
+_VERSION: dict[str, Callable[[Any], Any]] = {
+    "version": _one_version,
+    "last_updated": _short,
+    "force_update": lambda value: value is True or value == 1,
+    "epoch": _short,
+    "capabilities": _words,
+    "datasets": _versions,
+    "settings": _told(SyncSettings),
+    "store": _told(Store),
+}
+_TURN: dict[str, Callable[[Any], Any]] = {
+    "next_cursor": _cursor_text,
+    "has_more": _clear_flag,
+    "snapshot": _clear_flag,
+}
+_PAGE: dict[str, Callable[[Any], Any]] = _TURN | {
+    "sync_timestamp": lambda value: value if isinstance(value, str) and len(value) <= TEXT_LENGTH_MAX else None,
+    "total": _count,
+    "total_available": _count,
+    "settings": _told(SyncSettings),
+    "store": _told(Store),
+}
+
+
 class Version(msgspec.Struct, frozen=True):
     """The version answer (contract, section 3). A baseline head office gives the first three alone.
 
     ``version`` must be there: some other JSON that answers with 200 is not taken for a baseline head office.
     """
 
-    version: Number | float | Text | None
-    last_updated: Text | None = None
-    force_update: bool = False
-    epoch: Text | None = None
-    capabilities: Annotated[frozenset[Text], msgspec.Meta(max_length=NAMES_MAX)] | None = None
-    datasets: Annotated[dict[Text, DatasetVersion], msgspec.Meta(max_length=NAMES_MAX)] | None = None
-    settings: SyncSettings | None = None
-    store: Store | None = None
+    version: Any  # a number or a text: equality decides
+    last_updated: Any = None  # str
+    force_update: Any = False  # bool
+    epoch: Any = None  # str
+    capabilities: Any = None  # frozenset[str]
+    datasets: Any = None  # dict[str, DatasetVersion]
+    settings: Any = None  # SyncSettings
+    store: Any = None  # Store
+
+    def __post_init__(self) -> None:
+        if isinstance(self.version, (bool, list, dict)):
+            raise ValueError("version is neither a number nor text")
+        _keep_what_is_good(self, _VERSION)
 
     @property
     def profile(self) -> str:
@@ -174,14 +263,17 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: list[msgspec.Raw]
     deleted_ids: list[str] | None = None
-    next_cursor: str | None = None
-    has_more: bool = False
-    snapshot: bool = False
-    sync_timestamp: Text | None = None
-    total: Number | None = None
-    total_available: Number | None = None
-    store: Store | None = None  # promotions alone give it, and the settings
-    settings: SyncSettings | None = None
+    next_cursor: Any = None  # str
+    has_more: Any = False  # bool
+    snapshot: Any = None  # bool; None: not said
+    sync_timestamp: Any = None  # str
+    total: Any = None  # int
+    total_available: Any = None  # int
+    store: Any = None  # Store; promotions alone give it, and the settings
+    settings: Any = None  # SyncSettings
+
+    def __post_init__(self) -> None:
+        _keep_what_is_good(self, _PAGE)
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -204,10 +296,13 @@ class StockPage(msgspec.Struct, frozen=True):
 
     stock: list[msgspec.Raw]
     deleted_ids: list[str] | None = None
-    next_cursor: str | None = None
-    has_more: bool = False
-    snapshot: bool = False
+    next_cursor: Any = None  # str
+    has_more: Any = False  # bool
+    snapshot: Any = None  # bool; None: not said
     seen: Seen | None = None
+
+    def __post_init__(self) -> None:
+        _keep_what_is_good(self, _TURN)
 
 
 class SaleResult(msgspec.Struct, frozen=True):
@@ -387,7 +482,6 @@ class ErrorBody(msgspec.Struct, frozen=True):
     detail: Any = None
 
 
-T = TypeVar("T")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 

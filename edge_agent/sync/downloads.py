@@ -30,6 +30,7 @@ from edge_agent.sync.stock import PullStock
 from edge_agent.sync.verify import Verified, VerifyCatalogue
 
 WENT_BACK_MS = 3_600_000
+SIGNED_IN_MS = 3_600_000
 KEPT_TOGETHER_MS = 600_000  # how long changed datasets wait for one of them that can't be had
 PULLED_AT_LEAST = 50  # rows a page, however long nothing has moved
 NEVER_STANDS = "head office's digest never stands where this device does; whole lists are taken instead"
@@ -140,7 +141,7 @@ class Downloads:
         try:
             if step >= Rung.NEW_CONNECTION:
                 self.ho.reconnect()
-            if step >= Rung.NEW_SIGN_IN:
+            if step >= Rung.NEW_SIGN_IN and self._may_sign_in():
                 self.ho.sign_in()
             rows = self.settings.page_rows
             # A till that was off over night has stood long too: never a page for each row.
@@ -155,6 +156,14 @@ class Downloads:
         else:
             self.outbox.lane_works("pull")
         self._stands(failed[0].message if failed else None)
+
+    def _may_sign_in(self) -> bool:
+        """A stalled pull is no reason to sign in anew at every cycle: once an hour."""
+        now = self.clock.now_ms()
+        if 0 <= now - int(self._facts.get("signed_in_ms", "0")) < SIGNED_IN_MS:
+            return False
+        self.store.remember(signed_in_ms=str(now))
+        return True
 
     def _stands(self, cause: str | None) -> None:
         cursors = [self.store.state(dataset).cursor or "" for dataset in DATASETS]

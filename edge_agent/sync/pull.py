@@ -127,12 +127,18 @@ class Pull:
         done = 0
         for asked, page, rows in self._pages(dataset, reader, self.store.state(dataset).cursor):
             before = self.store.state(dataset)
-            if page.snapshot:
+            if asked is None and page.snapshot is False:
+                raise ContractBroken(
+                    f"head office answers a first page of {dataset} that is no snapshot", hint="Tell head office."
+                )
+            # Where it does not say so, it goes on as it began.
+            is_snapshot = before.in_snapshot if page.snapshot is None else page.snapshot
+            if is_snapshot:
                 pulled.snapshot = True
             elif before.in_snapshot and asked is not None:
                 # The snapshot ended with the page before, whose next_cursor already continues as a delta.
                 self._write(pulled, PageWrite(dataset=dataset, asked_cursor=asked, next_cursor=asked), True)
-            self._write(pulled, _as_write(dataset, asked, page, rows), page.snapshot and not page.has_more)
+            self._write(pulled, _as_write(dataset, asked, page, rows), is_snapshot and not page.has_more)
             count = len(rows.good) + len(rows.refused)
             done += count
             left = (page.total_available or count) - count
@@ -184,7 +190,7 @@ class Pull:
             EdgeAgentError: by what to do.
         """
         for _, page, rows in self._pages(dataset, self.reader(), None):
-            if not page.snapshot:
+            if page.snapshot is False:
                 return
             yield rows
 

@@ -87,10 +87,11 @@ class PullStock:
             if page.seen is not None and not page.has_more:  # taken over with the last page alone
                 seen = {"journal_id": journal_id, **msgspec.to_builtins(page.seen)}
                 write.meta = {"stock_seen": msgspec.json.encode(seen).decode()}
-            self._write(pulled, write, page.snapshot and not page.has_more)
+            is_snapshot = state.in_snapshot if page.snapshot is None else page.snapshot
+            self._write(pulled, write, is_snapshot and not page.has_more)
             pulled.pages += 1
             pulled.refused += len(refused)
-            pulled.snapshot = pulled.snapshot or page.snapshot
+            pulled.snapshot = pulled.snapshot or is_snapshot
             if not page.has_more:
                 return
         raise ContractBroken("head office's stock has no end", hint="Tell head office.")

@@ -130,6 +130,27 @@ def test_a_column_of_another_type_is_found_and_mended(till: Any, column: str, va
     assert till.catalogue_agrees()
 
 
+@pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b"\xff", "text"])
+def test_a_spoilt_row_stops_no_till(till: Any, body: object) -> None:
+    """Until it comes anew a row that can't be read is left out of every look-up, and the others are found."""
+    catalog, water = till.agent.catalog, till.agent.catalog.by_id(till.water)
+    for table in ("products", "categories", "promotions"):
+        spoil(till, f"UPDATE {table} SET body = ? WHERE id = (SELECT min(id) FROM {table})", body)
+    spoil(till, "UPDATE products SET body = ? WHERE id = ?", body, till.cola)
+    assert catalog.by_id(till.cola) is None
+    assert catalog.by_id(till.water) == water
+    assert till.cola not in [one.id for one in catalog.search("").products]
+    catalog.categories()
+    catalog.promotions()
+    catalog.all_promotions()
+    assert [line.ok for line in catalog.check([till.cola, till.water])] == [False, True]
+    till.sell()
+    till.agent.status()
+    till.agent.health()
+    till.agent.verify_catalogue(repair=True)
+    assert till.catalogue_agrees()
+
+
 def test_a_cycle_compares_when_it_is_due_and_mends(till: Any) -> None:
     """Nobody at the keyboard: six hours on, digests are compared, and what lacks here comes (G10)."""
     with till.agent._store.database.immediate() as connection:
