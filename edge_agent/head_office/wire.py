@@ -274,6 +274,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _keep_what_is_good(self, _PAGE)
+        msgspec.structs.force_setattr(self, "has_more", bool(self.has_more))
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -303,6 +304,7 @@ class StockPage(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         _keep_what_is_good(self, _TURN)
+        msgspec.structs.force_setattr(self, "has_more", bool(self.has_more))
 
 
 class SaleResult(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
+from urllib.parse import quote
 
 from edge_agent.clock import Clock
 from edge_agent.errors import ContractBroken, CursorLost
@@ -62,7 +63,7 @@ class Turns:
             )
         if not page.next_cursor:
             raise ContractBroken(f"head office's {dataset} page has no next_cursor", hint="Tell head office.")
-        if len(page.next_cursor) > CURSOR_LENGTH_MAX:
+        if len(quote(page.next_cursor, safe="")) > CURSOR_LENGTH_MAX:
             raise ContractBroken(
                 f"head office's {dataset} page has a next_cursor longer than {CURSOR_LENGTH_MAX} characters",
                 hint="Tell head office.",
