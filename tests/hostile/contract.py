@@ -79,7 +79,7 @@ def check(dataset: str, body: bytes, *, numbers: bool = True) -> dict[str, Any]:
     _require(isinstance(row.get("name"), str) and len(row["name"]) <= 1_000, "name")
     for flag in ("is_active", "is_volatile") if dataset == "products" else ("is_active",):
         _require(row.get(flag) in (None, True, False), flag)
-    version = row.get("row_version") or 0
+    version = 0 if row.get("row_version") is None else row["row_version"]
     _require(type(version) is int and -(2**63) <= version < 2**63, "row_version")
     {"categories": _category, "products": _product, "promotions": _promotion}[dataset](row, numbers)
     return row
