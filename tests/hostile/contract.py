@@ -192,12 +192,20 @@ def must_be_taken(dataset: str, body: bytes) -> bool:
         row = check(dataset, body, numbers=False)
     except Broken:
         return False
+    if _says_a_name_twice(body):
+        return False
     for field in ("updated_at", "created_at"):
         if field in row and not (isinstance(row[field], str) and re.match(r"20\d\d-\d\d-\d\dT", row[field])):
             return False
     if dataset == "promotions" and not _plain_validity(row):
         return False
     return all(holds(row[field]) for field, holds in _STRICT[dataset].items() if field in row)
+
+
+def _says_a_name_twice(body: bytes) -> bool:
+    repeated: list[bool] = []
+    json.loads(body, object_pairs_hook=lambda pairs: repeated.append(len(dict(pairs)) < len(pairs)))
+    return any(repeated)
 
 
 def _plain_validity(row: dict[str, Any]) -> bool:

@@ -324,7 +324,11 @@ def test_processes_migrate_at_once_while_an_older_one_sells(write_home: Callable
         ]
         told = [run.communicate(timeout=120) for run in runs]
         stop.touch()
-        out, err = till.communicate(timeout=120)
+        assert till.stderr is not None
+        out, err = till.stdout.read(), till.stderr.read()  # communicate would lose what readline has read ahead
+        till.stdout.close()
+        till.stderr.close()
+        till.wait(timeout=120)
     assert [run.returncode for run in (*runs, till)] == [0] * 4, (told, err)
     migrated = sorted(out.strip() for out, _ in told)
     assert migrated[:2] == ["[]", "[]"] or migrated.count("[]") == 2
