@@ -6,6 +6,7 @@ need. A row that breaks the contract becomes a :class:`RefusedRow`; the last goo
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import re
@@ -46,7 +47,7 @@ class _CategoryFields(msgspec.Struct):
     name: _Name
     parent_id: str | None = None
     is_active: _Flag = None
-    display_order: _Int | float | str | None = None
+    display_order: _Scalar = None
     row_version: _Int | None = 0
     updated_at: str | int | float | None = None
 
@@ -83,7 +84,7 @@ class _PlainCategory(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     code: _Scalar = None
     parent_id: str | None = None
     is_active: _Flag = None
-    display_order: _Int | float | str | None = None
+    display_order: _Scalar = None
     image_url: _Scalar = None
     created_at: _Scalar = None
     updated_at: str | int | float | None = None
@@ -385,13 +386,12 @@ class RowReader:
             row = _whole_category(body)
             self._category = _whole_category
         _require_ids(row.id, row.parent_id, "parent_id")
-        order = row.display_order
         return CategoryRow(
             row.id,
             row.parent_id,
             row.name,
             row.is_active != 0,  # only a no is a no
-            order if type(order) is int else _order(order),
+            _order(row.display_order),
             row.row_version or 0,
             self._time(row.updated_at),
             body,
@@ -440,23 +440,31 @@ class RowReader:
         )
 
 
-class _Identity(msgspec.Struct):
+class _Named(msgspec.Struct):
     """What can be told of a row however bad the rest of it is."""
 
     id: Any = None
     product_id: Any = None
+
+
+class _Identity(_Named):
+    """As far as that can be read as well."""
+
     row_version: Any = None
     updated_at: Any = None
 
 
 _identity = msgspec.json.Decoder(_Identity).decode
+_named = msgspec.json.Decoder(_Named).decode
 
 
 def _identity_of(body: bytes) -> _Identity:
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         return _identity(body)
-    except (ValueError, RecursionError):
-        return _Identity()
+    with contextlib.suppress(ValueError, RecursionError):
+        named = _named(body)
+        return _Identity(named.id, named.product_id)
+    return _Identity()
 
 
 def _updated_at(body: bytes) -> str | None:

@@ -116,6 +116,7 @@ def test_a_refused_row_keeps_its_identity_however_bad_the_rest_is() -> None:
     refused = refuse_row(b'{"id":"%s","row_version":5,"name":"\xff","x":1e400}' % ID.encode(), "bad")
     assert (refused.id, refused.row_version) == (ID, 5)
     assert refuse_row(b'{"id":"%s"}' % ID.upper().replace("0", "A").encode(), "bad").id == ID.lower().replace("0", "a")
+    assert refuse_row(b'{"id":"%s","row_version":1e400,"updated_at":"\xff"}' % ID.encode(), "bad").id == ID
     for nameless in (b"7", b'{"id":7}', b'{"id":"%s"}' % (b"x" * 101), deep(10_000), b'{"id":""}'):
         assert refuse_row(nameless, "bad").id.startswith("sha256:")
     assert refuse_row(b'{"id":"x","row_version":%d}' % 2**64, "bad").row_version == 0
@@ -156,7 +157,8 @@ def test_flags_may_be_ones_and_noughts(dataset: Any, flag: Any, is_active: bool)
 
 
 @pytest.mark.parametrize(
-    ("place", "order"), [(3, 3), ("4", 4), (2.7, 2), (None, 0), ("third", 0), (1e300, 0), ("9" * 30, 0), ("inf", 0)]
+    ("place", "order"),
+    [(3, 3), ("4", 4), (2.7, 2), (None, 0), ("third", 0), (1e300, 0), ("9" * 30, 0), ("inf", 0), (2**63, 0), (True, 1)],
 )
 def test_what_only_sorts_refuses_nothing(place: Any, order: int) -> None:
     """A category whose place can't be read stands among the first."""
