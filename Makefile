@@ -52,7 +52,7 @@ $(READY): pyproject.toml requirements/dev.txt
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
-	$(LOCK) --extra stub --group dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --extra stub --extra metrics --group dev --output-file requirements/dev.txt pyproject.toml
 
 clean:
 	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('$(VENV)', 'dist', 'build', '.mypy_cache', '.ruff_cache')]"

@@ -41,6 +41,8 @@ class Settings:
     auth_scheme: str = "Bearer"  # Bearer signs in; Token sends a static key kept in place of the password
     sales_path: str = "/api/sales/"  # where a baseline head office takes single sales
     ca_file: str = ""  # a private certificate authority, PEM
+    client_cert_file: str = ""  # this device's own certificate, PEM, where head office asks for one
+    client_key_file: str = ""  # its key, PEM, without a passphrase; empty: in client_cert_file
     currency: str = ""  # only until head office has told it
     timezone: str = ""  # only until head office has told it
     day_start: str = ""  # HH:MM; only until head office has told it
@@ -59,6 +61,9 @@ class Settings:
     return_spread_s: int = 30  # after an outage of 10 minutes or more, at most so long do others go first
     verify_interval_s: int = 21_600  # native: how often digests are compared with head office's
     snapshot_interval_s: int = 86_400  # baseline: how often the whole list is taken, and what it lacks is deleted
+    heartbeat_interval_s: int = 300  # how often the daemon tells head office how this device is; 0: never
+    local_port: int = 8780  # of the daemon's loopback API and status page; 0: none
+    local_socket: str = ""  # a Unix socket for the loopback API as well; empty: none
     overlap_s: int = 300  # baseline: how far updated_since goes back behind the last sync
     backup_folder: str = ""  # where backups go; empty: backups in the home
     backup_keep: int = 7  # how many backups stay
@@ -85,6 +90,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "small_delta_rows": (0, 50_000),
     "verify_interval_s": (60, 604_800),
     "snapshot_interval_s": (60, 2_592_000),
+    "heartbeat_interval_s": (0, 86_400),
+    "local_port": (0, 65_535),
     "overlap_s": (0, 86_400),
     "backup_keep": (1, 1_000),
     "retention_days": (7, 3_650),

@@ -163,7 +163,7 @@ def products_check(
 
     Example: edge-agent products check sale.json
     """
-    from edge_agent.cli.records import read_sale, read_text
+    from edge_agent.records import read_sale, read_text
 
     with opened(as_json) as agent:
         lines = agent.catalog.check(read_sale(read_text(file), agent.place).items)

@@ -47,7 +47,7 @@ def sale_record(file: File, as_json: Json = False) -> None:
 
     Example: edge-agent sale record sales.jsonl
     """
-    from edge_agent.cli.records import sale_draft
+    from edge_agent.records import sale_draft
 
     def record(agent: EdgeAgent, value: Any) -> tuple[dict[str, Any], str]:
         sale = agent.record(sale_draft(value, agent.place))
@@ -66,7 +66,7 @@ def usage_record(file: File, as_json: Json = False) -> None:
     """
     from dataclasses import asdict
 
-    from edge_agent.cli.records import usage_fields
+    from edge_agent.records import usage_fields
 
     def record(agent: EdgeAgent, value: Any) -> tuple[dict[str, Any], str]:
         fields = dict(usage_fields(value))
@@ -86,8 +86,8 @@ def usage_record(file: File, as_json: Json = False) -> None:
 
 def _record_each(file: str, as_json: bool, record: Any) -> None:
     """Record each object of a file; a bad one is reported and the rest are recorded (G7)."""
-    from edge_agent.cli.records import read_records, read_text
     from edge_agent.errors import InvalidSale
+    from edge_agent.records import read_records, read_text
 
     bad = 0
     with opened(as_json) as agent:
