@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import msgspec
 
+from edge_agent.background import Background
 from edge_agent.catalog import Catalog
 from edge_agent.clock import Clock
 from edge_agent.domain.applicability import Here
-from edge_agent.domain.calendar import business_date, clock_time, plausible_offset_ms, zone
+from edge_agent.domain.calendar import business_date, clock_time, zone
 from edge_agent.domain.findings import LISTED_MAX
-from edge_agent.domain.health import SUMMARY_FACT, read_summary
+from edge_agent.domain.health import FINDINGS_FACT, SUMMARY_FACT, read_findings, read_summary
 from edge_agent.domain.money import NO_CURRENCY
 from edge_agent.domain.sale import Draft, Item, Number, Payment, Place, check, timestamp_text
 from edge_agent.domain.usage import UsageDraft, check_usage
@@ -38,12 +39,15 @@ from edge_agent.storage.journal import Journal, RecordedSale
 from edge_agent.storage.keeping import Keeping
 from edge_agent.storage.outbox import Outbox, OutboxLine
 from edge_agent.syncer import Syncer
+from edge_agent.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
     import httpx
 
     from edge_agent.domain.catalog import Dataset
+    from edge_agent.domain.findings import Finding
     from edge_agent.domain.health import Health
+    from edge_agent.domain.today import Today
     from edge_agent.head_office.client import HttpHeadOffice
     from edge_agent.portable import Exported, Imported
     from edge_agent.storage.backup import Backup
@@ -86,6 +90,7 @@ class EdgeAgent:
         self.home = home
         self.settings = settings
         self._clock = clock or Clock()
+        self._timekeeper = Timekeeper(self._clock)
         self._transport = transport
         ballast = Ballast(home, settings.ballast_mib)
         journal, catalog = home / JOURNAL_NAME, home / CATALOG_NAME
@@ -121,7 +126,7 @@ class EdgeAgent:
             self._journal,
             self._recovery,
             self._clock,
-            self._local_now,
+            self.local_now,
             self._validated_at,
             lambda: self.health(listed_max=0),
         )
@@ -137,6 +142,7 @@ class EdgeAgent:
             self._recovery,
             self._nightly.run_if_due,
         )
+        self._background = Background(self._syncer, settings, self._clock, self._journal, self._store, self._news)
         self.catalog = Catalog(
             self._store,
             self._journal,
@@ -197,9 +203,12 @@ class EdgeAgent:
 
     def close(self) -> None:
         """Stop background threads and close the databases. Recorded sales are durable already."""
-        self.stop()
+        ended = self.stop()
         self._news.close()
         self._checkpointer.close()
+        if not ended:  # its thread is in the middle of a request: closing what it works with could crash the program
+            _log.warning("syncing did not end in time; its connections stay open until it does")
+            return
         self._journal.close()
         self._store.close()
 
@@ -211,6 +220,7 @@ class EdgeAgent:
         if moment >= self._facts_until:
             with contextlib.suppress(StoreBroken):
                 self._facts = self._store.all_meta()
+                self._timekeeper.recall(self._facts)
             if "currency" not in self._facts or "timezone" not in self._facts:  # a catalogue that begins anew
                 with contextlib.suppress(StoreBroken):
                     self._facts = {**self._journal.place(), **self._facts}
@@ -219,7 +229,8 @@ class EdgeAgent:
 
     def now(self) -> dt.datetime:
         """The present moment by head office's clock (UTC), as far as its offset is known."""
-        return self._clock.now() + dt.timedelta(milliseconds=plausible_offset_ms(self._known().get("clock_offset_ms")))
+        self._known()
+        return self._timekeeper.now()
 
     @property
     def place(self) -> Place:
@@ -237,7 +248,8 @@ class EdgeAgent:
         name = facts.get("timezone") or settings.timezone
         return zone(name) if name else None, clock_time(facts.get("day_start") or settings.day_start)
 
-    def _local_now(self) -> dt.datetime:
+    def local_now(self) -> dt.datetime:
+        """The present moment in the store's time zone, by head office's clock."""
         return self.now().astimezone(self._calendar()[0])
 
     def business_date(self) -> dt.date:
@@ -395,7 +407,7 @@ class EdgeAgent:
 
     def _wrote(self) -> None:
         self._checkpointer.note_write()
-        self._syncer.wake()
+        self._background.wake()
 
     def sale(self, external_id: str) -> Sale | None:
         """A recorded sale with its state; None when this device did not record it."""
@@ -440,7 +452,7 @@ class EdgeAgent:
             How many entries that were.
         """
         moved = self._outbox.retry(external_ids, self._clock.now_ms())
-        self._syncer.wake()
+        self._background.wake()
         return moved
 
     def export_outbox(
@@ -542,7 +554,7 @@ class EdgeAgent:
             go_on,
             monotonic_s=self._clock.monotonic_s(),
             now_ms=self._clock.now_ms(),
-            clock_offset_ms=plausible_offset_ms(facts.get("clock_offset_ms")),
+            clock_offset_ms=self._timekeeper.offset_ms(),
             stock_watermark={seen["journal_id"]: seen["contiguous_seq"]} if seen else {},
         )
 
@@ -554,7 +566,9 @@ class EdgeAgent:
         from edge_agent.head_office.client import HttpHeadOffice
 
         secrets = SecretFiles(self.home, CREDENTIALS_NAME)
-        return HttpHeadOffice(self.settings, secrets, self._clock, stop=stop, transport=self._transport)
+        return HttpHeadOffice(
+            self.settings, secrets, self._clock, stop=stop, transport=self._transport, timekeeper=self._timekeeper
+        )
 
     def sync(self, *, full: bool = False, accept_sweep: bool = False, progress: Progress | None = None) -> CycleReport:
         """Sync once, now, whatever the backoff says.
@@ -636,7 +650,7 @@ class EdgeAgent:
 
         Safe to call twice. While another process syncs this home, this one only records.
         """
-        self._syncer.start()
+        self._background.start()
 
     def stop(self, deadline_s: float = 5.0) -> bool:
         """Stop syncing in the background.
@@ -647,7 +661,62 @@ class EdgeAgent:
         Returns:
             Whether it ended in time. Nothing is lost if not: what was under way is offered again (G4).
         """
-        return self._syncer.stop(deadline_s)
+        return self._background.stop(deadline_s)
+
+    def sync_soon(self) -> bool:
+        """Have the background sync now, whatever the backoff says: listeners hear ``sync began``, ``sync progress``
+        and ``sync ended``.
+
+        Returns:
+            Whether it will: :meth:`start` was called here.
+        """
+        return self._background.ask()
+
+    def heartbeat(self, stop: threading.Event | None = None) -> bool:
+        """Tell head office how this device is, where it takes heartbeats and can be asked just now.
+
+        Runs beside syncing, on a connection of its own, and waits for no lock. That it failed is no error: ``status``
+        says when the last one went well.
+
+        Args:
+            stop: set to leave a request that is under way.
+
+        Returns:
+            Whether head office took it.
+
+        Raises:
+            StoreBroken: a database can't be read.
+
+        Contract: section 6.
+        """
+        return self._syncer.heartbeat(stop)
+
+    # ---- what the daemon looks after -------------------------------------------------------------------------
+
+    def is_syncing(self) -> bool:
+        """Whether the background's thread lives."""
+        return self._background.is_alive()
+
+    def busy_since_s(self) -> float | None:
+        """Since when the background's present cycle runs, by the monotonic clock; None between cycles."""
+        return self._background.busy_since_s()
+
+    def start_again(self) -> None:
+        """Start the background anew if its thread has ended by itself."""
+        self._background.revive()
+
+    def do_nights_work(self) -> None:
+        """The night's work, once a night: a checked backup of the journal, and a look through the catalogue."""
+        self._nightly.run_if_due()
+
+    def keep_house(self, most_s: float) -> None:
+        """Housekeeping that is due: retention, the room on the disk, second copies.
+
+        Args:
+            most_s: about how long it may take, seconds.
+        """
+        end_s = self._clock.monotonic_s() + most_s
+        self._tidy(lambda: self._clock.monotonic_s() < end_s)
 
     # ---- health ----------------------------------------------------------------------------------------------
 
@@ -672,15 +741,23 @@ class EdgeAgent:
         facts, settings = self._store.all_meta(), self.settings
         device = Device(
             here=Here(settings.store_id, settings.brand_id, self._calendar()[1]),
-            now=self._local_now(),
+            now=self.local_now(),
             own_now_ms=self._clock.now_ms(),
             pull_interval_s=settings.sync_interval_s or float(facts.get("sync_interval_hours", "6")) * 3600,
             last_contact_ms=self._syncer.last_contact_ms(),
-            clock_offset_ms=plausible_offset_ms(facts.get("clock_offset_ms")),
+            clock_offset_ms=self._timekeeper.offset_ms(),
         )
         health = validate(self._store, self._outbox, device, listed_max=listed_max)
         remember(self._store, health)
-        return health
+        return health.listing(listed_max)
+
+    def kept_findings(self) -> tuple[Finding, ...]:
+        """The worst of what the last look through found, as it was then: at once, a few of each kind.
+
+        Raises:
+            StoreBroken: the catalogue can't be read.
+        """
+        return self._soundly(lambda: read_findings(self._store.meta(FINDINGS_FACT)))
 
     def _validated_at(self) -> dt.datetime | None:
         """When the catalogue was last looked through; None: never, or the whole of it has come since."""
@@ -711,15 +788,39 @@ class EdgeAgent:
         """What ``edge-agent status --json`` prints; works without a network and without a daemon."""
         return self._soundly(self._status)
 
+    def today(self) -> Today:
+        """What this device sold on the store's present business day, by state; refunds and voids apart.
+
+        Raises:
+            StoreBroken: the journal can't be read.
+        """
+        from edge_agent.storage.today import DayBook
+
+        now_ms = self._clock.now_ms()
+        offset_ms = round(self.now().timestamp() * 1000) - now_ms
+        day, tz, currency = self.business_date(), self._calendar()[0], self.place.currency
+        book = DayBook(self._journal)
+        return self._soundly(lambda: book.day(day, tz, currency, now_ms=now_ms, offset_ms=offset_ms))
+
     def _status(self) -> dict[str, Any]:
+        runs = self._background.runs
+        elsewhere = not runs and self._syncer.someone_syncs()
         return build_status(
             self._journal,
             self._outbox,
             self._store,
             now_ms=self._clock.now_ms(),
+            clock=self._told_of_the_clock(),
             last_contact_ms=self._syncer.last_contact_ms(),
-            daemon_running=self._syncer.someone_syncs(),
+            last_heartbeat_ms=self._syncer.last_heartbeat_ms(),
+            events=None if elsewhere else self._background.events_state(),
+            daemon_running=runs or elsewhere,
         )
+
+    def _told_of_the_clock(self) -> dict[str, Any]:
+        self._facts_until = -1.0  # another process may just have measured it
+        self._known()
+        return self._timekeeper.told()
 
 
 def _new_id() -> str:

@@ -19,7 +19,7 @@ class SyncLoop:
     """Runs cycles in a background thread.
 
     Args:
-        cycle: runs one cycle; ``push_only`` leaves the downloads out.
+        cycle: runs one cycle, told whether it is a push alone, and whether somebody asked for it.
         next_due_s: seconds until something is due by itself.
         on_error: told why a cycle could not run at all.
         monotonic_s: seconds that never jump.
@@ -27,7 +27,7 @@ class SyncLoop:
 
     def __init__(
         self,
-        cycle: Callable[[bool], None],
+        cycle: Callable[[bool, bool], None],
         next_due_s: Callable[[], float],
         on_error: Callable[[Exception], None],
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -39,8 +39,10 @@ class SyncLoop:
         self._wake = threading.Event()
         self._recorded = False
         self._hinted = False
+        self._asked = False
         self._pace = Pace()
         self._too_many_told = False
+        self.busy_since_s: float | None = None  # since when the present cycle runs, monotonic; None between cycles
         self.stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edge-agent-sync", daemon=True)
 
@@ -57,6 +59,15 @@ class SyncLoop:
         """Head office has something new: a whole cycle at once, or as soon as the pace allows the next one."""
         self._hinted = True
         self._wake.set()
+
+    def ask(self) -> None:
+        """Somebody asks for a sync: a whole cycle at once, whatever the backoff says."""
+        self._asked = True
+        self._wake.set()
+
+    def is_alive(self) -> bool:
+        """Whether the thread lives."""
+        return self._thread.is_alive()
 
     def ask_to_stop(self) -> None:
         """Ask the thread to end, without waiting for it."""
@@ -86,15 +97,19 @@ class SyncLoop:
     def _run(self) -> None:
         push_only = False
         while not self.stopping.is_set():
+            asked, self._asked = self._asked, False
+            push_only = push_only and not asked
             if hinted := self._hinted and not push_only:
                 self._hinted = False  # one that comes from now on asks for another cycle
+            self.busy_since_s = self._monotonic_s()
             try:
-                self._cycle(push_only)
+                self._cycle(push_only, asked)
             except AlreadyRunning:  # the other syncer does this device's work, but it may have asked before the hint
                 if hinted:
                     self._hinted = True
             except Exception as error:  # noqa: BLE001 - whatever it is, the next cycle may go well: never end in silence
                 self._on_error(error)
+            self.busy_since_s = None
             push_only = self._wait()
 
     def _wait(self) -> bool:
@@ -106,7 +121,7 @@ class SyncLoop:
             if self._hinted and hint_s <= now_s:
                 self._note_hint(now_s)
                 return False
-            if end_s <= now_s:
+            if self._asked or end_s <= now_s:
                 return False
             if self._recorded:
                 self.stopping.wait(PUSH_DELAY_S)

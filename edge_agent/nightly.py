@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,18 @@ _log = logging.getLogger("edge_agent")
 def _night(moment: dt.datetime) -> dt.date:
     """The date whose night a moment belongs to."""
     return (moment - dt.timedelta(hours=NIGHT_BEGINS_H)).date()
+
+
+def seconds_to_night(now: dt.datetime) -> float:
+    """Seconds until the next night begins.
+
+    Args:
+        now: the present moment in the store's time zone.
+    """
+    begins = now.replace(hour=NIGHT_BEGINS_H, minute=0, second=0, microsecond=0)
+    if begins <= now:
+        begins = (begins + dt.timedelta(days=1)).replace(hour=NIGHT_BEGINS_H)
+    return begins.timestamp() - now.timestamp()  # the clocks may change in between
 
 
 class Nightly:
@@ -66,9 +79,18 @@ class Nightly:
         self._local_now = local_now
         self._validated_at = validated_at
         self._validate = validate
+        self._working = threading.Lock()
 
     def run_if_due(self) -> None:
         """Do the night's work when the night of this date has not had it. Never raises for what can wait."""
+        if not self._working.acquire(blocking=False):
+            return  # another thread is at it
+        try:
+            self._work()
+        finally:
+            self._working.release()
+
+    def _work(self) -> None:
         self._validate_if_due()
         night = _night(self._local_now()).isoformat()
         if self._journal.fact(_LAST) == night or self._journal.is_empty():

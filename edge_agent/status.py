@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import shutil
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edge_agent.domain.calendar import plausible_offset_ms, zone
+from edge_agent import __version__
+from edge_agent.domain.calendar import zone
 from edge_agent.domain.findings import counts_against
 from edge_agent.domain.health import SUMMARY_FACT, read_summary
 from edge_agent.domain.watchdog import rung
@@ -37,8 +41,11 @@ def build_status(
     store: CatalogStore,
     *,
     now_ms: int,
+    clock: dict[str, Any],
     last_contact_ms: int | None,
     daemon_running: bool,
+    last_heartbeat_ms: int | None = None,
+    events: str | None = None,
 ) -> dict[str, Any]:
     """The status as ``status --json`` prints it; times are ISO 8601 in UTC.
 
@@ -47,8 +54,11 @@ def build_status(
         outbox: its outbox.
         store: the catalogue.
         now_ms: milliseconds since 1970.
+        clock: what :meth:`~edge_agent.timekeeper.Timekeeper.told` tells.
         last_contact_ms: when head office last answered a cycle, milliseconds since 1970.
         daemon_running: whether some process holds the sync lock.
+        last_heartbeat_ms: when head office last took a heartbeat, milliseconds since 1970.
+        events: how this process's stream of hints is; None when another process listens.
     """
     facts = store.all_meta()
     counts = outbox.counts(sales_only=facts.get("profile") == "baseline")
@@ -61,6 +71,8 @@ def build_status(
     ledger = Ledger(journal)
     return {
         "schema": 1,
+        "agent_version": __version__,
+        "at": utc_text(now_ms),
         "pending": counts.pending,
         "pending_sales": counts.pending_sales,
         "pending_usages": counts.pending_usages,
@@ -75,6 +87,8 @@ def build_status(
             "reachable": _is_reachable(circuit, failing, last_contact_ms),
             "epoch": facts.get("epoch"),
             "profile": facts.get("profile"),
+            "events": events,
+            "heartbeat_at": utc_text(last_heartbeat_ms),
         },
         "store": {"name": facts.get("store_name"), "timezone": facts.get("timezone")},
         "stalled": [_stalled(lane, now_ms) for lane in lanes if rung(lane.head_since_ms, now_ms)],
@@ -88,10 +102,33 @@ def build_status(
             "id": life.journal_id if life else None,
             "device_seq": life.last_seq if life else 0,
             "mode": journal.database.mode,
+            "bytes": _bytes_of(journal.database.path),
         },
-        "clock_offset_ms": plausible_offset_ms(facts.get("clock_offset_ms")),
+        "disk_free_bytes": _free_bytes(journal.database.path.parent),
+        "clock_offset_ms": clock["offset_ms"],
+        "clock": {
+            "offset_ms": clock["offset_ms"],
+            "measured_at": utc_text(clock["measured_ms"]),
+            "samples": clock["samples"],
+            "jumped_at": utc_text(clock["jumped_ms"]),
+        },
         "daemon_running": daemon_running,
     }
+
+
+def _bytes_of(path: Path) -> int:
+    """A database's size on disk, with what was not yet copied into its main file."""
+    size = 0
+    for suffix in ("", "-wal"):
+        with contextlib.suppress(OSError):
+            size += path.with_name(path.name + suffix).stat().st_size
+    return size
+
+
+def _free_bytes(home: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(home).free
+    return None
 
 
 def _is_reachable(circuit: CircuitState, failing: list[LaneState], last_contact_ms: int | None) -> bool | None:

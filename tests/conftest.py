@@ -43,6 +43,9 @@ class FakeClock(Clock):
     def monotonic_s(self) -> float:
         return super().monotonic_s() + self.shift_s
 
+    def elapsed_s(self) -> float:
+        return self.monotonic_s()
+
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)
 

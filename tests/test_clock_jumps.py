@@ -73,6 +73,12 @@ class JumpingClock(Clock):
     def monotonic_s(self) -> float:
         return super().monotonic_s() + self.passed_s
 
+    def elapsed_s(self) -> float:
+        return self.monotonic_s()
+
+    def boot_id(self) -> str:
+        return "the boot of this test"
+
     def sleep(self, seconds: float) -> None:
         self.passes(seconds)
 
@@ -81,19 +87,19 @@ class JumpingClock(Clock):
 
 
 class TrueDates(httpx.HTTPTransport):
-    """The real line, with head office's clock showing the true time; counts requests and answers."""
+    """The real line, with head office's clock showing the true time; counts requests."""
 
     def __init__(self, clock: JumpingClock) -> None:
         super().__init__()
         self._clock = clock
         self.requests = 0
-        self.answers = 0
+        self.dates = True
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.requests += 1
         response = super().handle_request(request)
-        self.answers += 1
-        response.headers["date"] = format_datetime(self._clock.true_now(), usegmt=True)
+        if self.dates:
+            response.headers["date"] = format_datetime(self._clock.true_now(), usegmt=True)
         return response
 
 
@@ -105,7 +111,6 @@ class Device:
     office: HeadOffice
     clock: JumpingClock
     settings: Any
-    offset: dt.timedelta = dt.timedelta(0)  # head office's clock less the device's, as it was last told
     recorded: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     lost: int = 0
@@ -127,7 +132,7 @@ class Device:
     # ---- what it does, and what must be true of it -------------------------------------------------------------
 
     def record(self, *, usage: bool = False) -> None:
-        """A sale; its time is the clock's, its business date that of the clock and head office's offset."""
+        """A sale; its time is the clock's, its business date head office's, however far the clock jumped."""
         self.clock.passes(2)  # what is known of head office may be a second old
         sale = self.agent.record_sale([Item(COLA, "1", PRICE)], [Payment("cash", PRICE)])
         record = self.agent.sale_record(sale.external_id)
@@ -139,7 +144,7 @@ class Device:
         stamped = dt.datetime.fromisoformat(fields["client_timestamp"])
         if abs(stamped - self.clock.now()) > NEAR:
             self.faults.append(f"stamped {stamped}, but the clock says {self.clock.now()}")
-        local = (self.clock.now() + self.offset).astimezone(ZONE)
+        local = self.clock.true_now().astimezone(ZONE)
         days = {business_date(local + nearly, DAY_START).isoformat() for nearly in (-NEAR, NEAR)}
         if sale.business_date not in days:
             self.faults.append(f"business date {sale.business_date}, expected {days}")
@@ -148,10 +153,8 @@ class Device:
 
     def poll(self) -> int:
         """A cycle as the loop runs it, with nobody at the keyboard; how many requests it took."""
-        asked, answered, waiting = self.line.requests, self.line.answers, self.waiting()
+        asked, waiting = self.line.requests, self.waiting()
         self.agent._syncer.run(asked=False)
-        if self.line.answers > answered:
-            self.offset = self.clock.true_now() - self.clock.now()
         asked = self.line.requests - asked
         if asked > REQUESTS_A_POLL_MAX + waiting:  # a lane that made no progress for long goes one by one
             self.faults.append(f"one poll took {asked} requests")
@@ -377,10 +380,10 @@ def test_a_loop_comes_back_though_the_clock_jumped_while_head_office_was_away(
     wait_until(lambda: device.agent._outbox.lane("sales").failures > 0)
     clock.jumps(jump)
     office.intercept = None
-    device.agent._syncer.wake()
+    device.agent._background.wake()
     for _ in range(POLLS_MAX):
         clock.passes(hours=1)
-        device.agent._syncer.wake()
+        device.agent._background.wake()
         for _ in range(5):
             if device.waiting():
                 grows_to(office.requests, len(office.requests) + 1, within_s=0.3)
@@ -435,4 +438,109 @@ def test_a_clock_years_ahead_ages_nothing(make_device: Callable[..., Device]) ->
         record = device.agent.sale_record(external_id)
         assert record is not None
         assert record.body is not None, "retention went by a clock that was wrong"
+    device.agent.close()
+
+
+# ---- head office's time on this device -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jump", [*JUMPS_S, -50 * YEARS_26_S / 26])
+def test_promotions_and_business_dates_go_by_head_offices_time_right_after_a_jump(
+    make_device: Callable[..., Device], jump: float
+) -> None:
+    """Offline, and in the moment the clock jumps: the same promotions, the same business date, and a finding."""
+    device = make_device(JumpingClock())
+    device.clock.passes(hours=(36 - device.clock.true_now().astimezone(ZONE).hour) % 24)  # noon, far from any midnight
+    now = device.clock.true_now().astimezone(ZONE)
+    window = {"start_date": now.date().isoformat(), "end_date": now.date().isoformat()}
+    for promotion_id, spread in (("for now", 1), ("for then", 90)):
+        begins, ends = (now + dt.timedelta(minutes=minutes) for minutes in (spread - 31, spread + 29))
+        hours = {"time_start": f"{begins:%H:%M}", "time_end": f"{ends:%H:%M}"}
+        device.office.world.edit("promotions", DEAL, name=promotion_id, validity={**window, **hours})
+        assert not device.agent.sync().errors
+        before = [one.id for one in device.agent.catalog.promotions()]
+        assert (DEAL in before) is (promotion_id == "for now")
+        day = device.agent.business_date()
+        device.office.stop()
+        device.clock.jumps(jump)
+        assert abs(device.agent.now() - device.clock.true_now()) < NEAR
+        assert [one.id for one in device.agent.catalog.promotions()] == before
+        assert device.agent.business_date() == day
+        assert "clock skew" in {one.kind for one in device.agent.health().findings}
+        device.clock.is_set_right()
+        assert "clock skew" not in {one.kind for one in device.agent.health().findings}
+        assert device.agent.status()["clock_offset_ms"] == 0
+        device.office.start()
+    device.agent.close()
+
+
+@pytest.mark.parametrize("jump", [*JUMPS_S])
+def test_a_process_opened_after_a_jump_knows_head_offices_time(make_device: Callable[..., Device], jump: float) -> None:
+    """What was measured belongs to a boot: in the same boot another process goes on from there, without a line."""
+    device = make_device(JumpingClock())
+    device.office.stop()
+    device.clock.jumps(jump)
+    device.restart()
+    assert abs(device.agent.now() - device.clock.true_now()) < NEAR
+    clock = device.agent.status()["clock"]
+    assert abs(clock["offset_ms"] + jump * 1000) < NEAR / dt.timedelta(milliseconds=1)
+    assert clock["samples"] >= 1
+    device.agent.close()
+
+
+def test_an_empty_battery_is_no_return_to_1970(
+    make_device: Callable[..., Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a boot with an empty battery it is at least as late as it was; a clock that is set right is believed."""
+    device = make_device(JumpingClock())
+    device.office.stop()
+    last = device.agent.now()
+    monkeypatch.setattr(JumpingClock, "boot_id", lambda self: "another boot")
+    device.clock.jumps(-device.clock.now().timestamp())
+    device.restart()
+    device.clock.passes(hours=1)
+    assert dt.timedelta(minutes=59) < device.agent.now() - last < dt.timedelta(minutes=61)
+    device.clock.is_set_right()
+    assert abs(device.agent.now() - device.clock.true_now()) < NEAR
+    device.agent.close()
+
+
+def test_a_clock_that_jumps_is_remembered_once(make_device: Callable[..., Device]) -> None:
+    """One jump is one write; the cycles before and after it write nothing."""
+    device = make_device(JumpingClock())
+    device.poll()
+
+    def facts() -> tuple[int, str | None]:
+        store = device.agent._store
+        return store.database.connection.execute("PRAGMA data_version").fetchone()[0], store.meta("clock_fix")
+
+    writes = 0
+    for step in range(6):
+        before = facts()[1], device.agent._store.database.connection.total_changes
+        if step == 3:
+            device.clock.jumps(-HOUR_S)
+        device.clock.passes(100)
+        device.poll()
+        writes += before != (facts()[1], device.agent._store.database.connection.total_changes)
+    assert writes == 1
+    assert device.agent.status()["clock"]["jumped_at"] is not None
+    device.agent.close()
+
+
+@pytest.mark.parametrize("kind", ["a portal's page", "a proxy's error", "an answer out of a proxy's memory"])
+def test_the_date_of_something_else_is_not_head_offices(make_device: Callable[..., Device], kind: str) -> None:
+    """Only what can be head office's own answer moves the clock."""
+    device = make_device(JumpingClock())
+    wrong = {"Date": "Fri, 31 Dec 2049 23:59:59 GMT"}
+    answers: dict[str, Any] = {
+        "a portal's page": (200, wrong, "<html>log in</html>"),
+        "a proxy's error": (502, wrong, {"error": "bad gateway"}),
+        "an answer out of a proxy's memory": (200, {**wrong, "Age": "77"}, {"version": 1}),
+    }
+    device.line.dates = False
+    device.office.intercept = lambda method, path: answers[kind]
+    for _ in range(3):
+        device.clock.passes(100)
+        device.agent.sync()
+    assert abs(device.agent.now() - device.clock.true_now()) < NEAR
     device.agent.close()

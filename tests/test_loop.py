@@ -96,7 +96,7 @@ def test_a_head_office_that_is_out_of_order_is_not_hammered(make_till: Make, wai
     till.office.clear_requests()
     for _ in range(20):
         till.sell()
-        till.agent._syncer.wake()
+        till.agent._background.wake()
     assert not _grows(till.office.requests, wait_until, by=4, within_s=0.8)
     assert till.agent.stop()
 
@@ -111,7 +111,7 @@ def test_a_head_office_that_never_answered_is_not_hammered(make_till: Make, wait
     till.office.clear_requests()
     for _ in range(20):
         till.sell(currency="IDR")
-        till.agent._syncer.wake()
+        till.agent._background.wake()
     assert not _grows(till.office.requests, wait_until, by=1, within_s=0.8)
     assert till.agent.stop()
 
@@ -233,3 +233,32 @@ def test_a_fault_of_ours_does_not_end_the_loop(till: Any, wait_until: Make, monk
     till.sell()
     wait_until(lambda: till.office.world.sale_count() == 1)
     assert till.agent.stop()
+
+
+def test_closing_leaves_a_busy_thread_its_connections(make_till: Make, wait_until: Make) -> None:
+    """A request that hangs keeps its database connections until it has ended: closing them could crash the program."""
+    import threading
+
+    till, hangs, reached = make_till(read_timeout_s=60), threading.Event(), threading.Event()
+
+    def hang(method: str, path: str) -> None:
+        if method == "POST" and "sales" in path:
+            reached.set()
+            hangs.wait(20)
+
+    till.office.intercept = hang
+    till.sell()
+    till.agent.start()
+    wait_until(reached.is_set)
+    assert not till.agent.stop(deadline_s=0.1)
+    background = till.agent._background._lingers
+    assert background is not None
+    till.agent.stop = lambda deadline_s=0.1: type(till.agent).stop(till.agent, 0.1)
+    till.agent.close()
+    assert till.agent._journal.database._connections
+    till.office.intercept = None
+    hangs.set()
+    wait_until(lambda: not background.is_alive())
+    del till.agent.stop
+    till.agent.close()
+    assert not till.agent._journal.database._connections

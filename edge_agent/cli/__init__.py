@@ -11,6 +11,10 @@ def main() -> None:
         from edge_agent.cli.showing import show_status
 
         sys.exit(show_status(as_json="--json" in words))
+    if words == ["run"]:  # it runs for months: what only parsing needs would stay in memory
+        from edge_agent.cli.running import run_daemon
+
+        sys.exit(run_daemon())
     from edge_agent.cli.app import app
 
     app()

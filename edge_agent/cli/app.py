@@ -11,12 +11,14 @@ import typer
 
 from edge_agent import __version__
 from edge_agent.cli.browsing import products_app, promotions_app
+from edge_agent.cli.doctor import doctor
 from edge_agent.cli.door import Json
 from edge_agent.cli.exits import Exit, errors_in_words
 from edge_agent.cli.health import health
 from edge_agent.cli.keeping import backup, restore
 from edge_agent.cli.outbox import outbox_app
 from edge_agent.cli.output import print_json, print_table
+from edge_agent.cli.page import page
 from edge_agent.cli.selling import sale_app, usage_app
 from edge_agent.cli.syncing import run_sync, status, sync
 from edge_agent.cli.verifying import verify
@@ -172,7 +174,10 @@ def _password(from_stdin: bool) -> str:
 
 @app.command()
 def settings(as_json: Json = False) -> None:
-    """Show this device's settings, without secrets."""
+    """Show this device's settings, without secrets.
+
+    Example: edge-agent settings --json
+    """
     from dataclasses import asdict
 
     from edge_agent.settings import find_home, load_settings
@@ -188,12 +193,26 @@ def settings(as_json: Json = False) -> None:
 
 
 @app.command()
+def run() -> None:
+    """Keep this device in sync until it is stopped, and serve the loopback API and the status page.
+
+    Example: edge-agent run
+    """
+    from edge_agent.cli.running import run_daemon
+
+    raise typer.Exit(run_daemon())
+
+
+@app.command()
 def demo(
     data: Annotated[Path | None, typer.Option("--data", help="A folder with the full complete-journey files.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the home behind, to look around.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Play a shop's day on a real grocer's data: lose the line, go on selling, come back, compare the books."""
+    """Play a shop's day on a real grocer's data: lose the line, go on selling, come back, compare the books.
+
+    Example: edge-agent demo --keep
+    """
     from edge_agent.cli.demo import run_demo
 
     with errors_in_words(as_json):
@@ -204,6 +223,8 @@ app.command()(sync)
 app.command()(verify)
 app.command()(status)
 app.command()(health)
+app.command()(page)
+app.command()(doctor)
 app.command()(backup)
 app.command()(restore)
 app.add_typer(sale_app, name="sale")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from edge_agent.agent import EdgeAgent
     from edge_agent.domain.checkout import LineCheck
 
-products_app = group("Look products up.")
-promotions_app = group("Look promotions up.")
+products_app = group("Look products up.\n\nExample: edge-agent products search cola")
+promotions_app = group("Look promotions up.\n\nExample: edge-agent promotions list --active")
 
 
 def _stock_json(agent: EdgeAgent, product_id: str) -> dict[str, Any]:
@@ -62,7 +62,10 @@ def products_show(
     key: Annotated[str, typer.Argument(metavar="ID|SKU|BARCODE", help="The product's id, SKU or barcode.")],
     as_json: Json = False,
 ) -> None:
-    """Show one product with its price and what is there of it."""
+    """Show one product with its price and what is there of it.
+
+    Example: edge-agent products show 5000112546415
+    """
     with opened(as_json) as agent:
         catalog = agent.catalog
         product = catalog.by_id(key) or catalog.by_sku(key) or catalog.by_barcode(key)
@@ -90,7 +93,10 @@ def promotions_list(
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
-    """List promotions: all on this device, or those that apply at a moment."""
+    """List promotions: all on this device, or those that apply at a moment.
+
+    Example: edge-agent promotions list --active
+    """
     moment = _moment(at)
     with opened(as_json) as agent:
         catalog = agent.catalog

@@ -21,7 +21,10 @@ def backup(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Copy this device's sales to a file and check it; selling goes on meanwhile."""
+    """Copy this device's sales to a file and check it; selling goes on meanwhile.
+
+    Example: edge-agent backup
+    """
     with opened(as_json) as agent:
         made = agent.backup(to)
     if as_json:
@@ -35,7 +38,10 @@ def restore(
     list_them: Annotated[bool, typer.Option("--list", help="List the backups there are; restores nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put a backup in place of this device's sales; what was recorded after it is kept as well."""
+    """Put a backup in place of this device's sales; what was recorded after it is kept as well.
+
+    Example: edge-agent restore --list
+    """
     if (file is None) is not list_them:
         raise typer.BadParameter("name a backup, or say --list", param_hint="FILE")
     from edge_agent.clock import Clock

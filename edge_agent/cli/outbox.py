@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_agent.portable import Imported
     from edge_agent.recorded import OutboxLine
 
-outbox_app = group("What waits for head office.")
+outbox_app = group("What waits for head office.\n\nExample: edge-agent outbox list")
 
 
 @outbox_app.command("list")
@@ -27,7 +27,10 @@ def outbox_list(
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
-    """List what waits for head office or was refused, oldest first."""
+    """List what waits for head office or was refused, oldest first.
+
+    Example: edge-agent outbox list --state quarantined
+    """
     if state not in (None, "pending", "quarantined", "delivered"):
         raise typer.BadParameter("use pending, quarantined or delivered", param_hint="--state")
     with opened(as_json) as agent:
@@ -92,7 +95,10 @@ def _local_time(ms: int, status: dict[str, Any]) -> str:
 def outbox_show(
     external_id: Annotated[str, typer.Argument(metavar="ID", help="The entry's external_id.")], as_json: Json = False
 ) -> None:
-    """Show one entry: its state, head office's words, and the bytes that are sent."""
+    """Show one entry: its state, head office's words, and the bytes that are sent.
+
+    Example: edge-agent outbox show 01a1fc9b-fcb7-7dd4-b8fd-07d5bdb91fdc
+    """
     import msgspec
 
     with opened(as_json) as agent:
@@ -117,7 +123,10 @@ def outbox_retry(
     all_entries: Annotated[bool, typer.Option("--all", help="Every refused entry.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Offer refused entries to head office again, with the next sync."""
+    """Offer refused entries to head office again, with the next sync.
+
+    Example: edge-agent outbox retry --all
+    """
     if not external_ids and not all_entries:
         raise typer.BadParameter("name the entries, or say --all", param_hint="ID")
     with opened(as_json) as agent:
@@ -146,7 +155,10 @@ def outbox_export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file of this name.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write what head office has not taken into a file that another device or head office can import."""
+    """Write what head office has not taken into a file that another device or head office can import.
+
+    Example: edge-agent outbox export waiting.edge
+    """
     if file == "-" and as_json:
         raise typer.BadParameter("standard output takes the file or the JSON, not both", param_hint="--json")
     with opened(as_json) as agent:
@@ -181,7 +193,10 @@ def outbox_import(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Take over what another device exported; head office counts it once, as that device's."""
+    """Take over what another device exported; head office counts it once, as that device's.
+
+    Example: edge-agent outbox import waiting.edge
+    """
     with opened(as_json) as agent:
         done = agent.import_outbox(sys.stdin.buffer if file == "-" else Path(file), key=key)
         _say_imported(done)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from edge_agent.agent import EdgeAgent
     from edge_agent.recorded import Sale
 
-sale_app = group("Record and show sales.")
-usage_app = group("Record promotion uses.")
+sale_app = group("Record and show sales.\n\nExample: edge-agent sale record sale.json")
+usage_app = group("Record promotion uses.\n\nExample: edge-agent usage record usage.json")
 
 
 def _sale_json(sale: Sale) -> dict[str, Any]:
@@ -114,7 +114,10 @@ def _record_each(file: str, as_json: bool, record: Any) -> None:
 def sale_show(
     external_id: Annotated[str, typer.Argument(metavar="ID", help="The sale's external_id.")], as_json: Json = False
 ) -> None:
-    """Show one sale, and whether head office has it."""
+    """Show one sale, and whether head office has it.
+
+    Example: edge-agent sale show 01a1fc9b-fcb7-7dd4-b8fd-07d5bdb91fdc
+    """
     with opened(as_json) as agent:
         recorded = agent.sale_record(external_id)
         sale = agent.sale(external_id)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from edge_agent.cli.exits import Exit, told
@@ -11,11 +15,13 @@ from edge_agent.errors import EdgeAgentError
 
 _FOR_PEOPLE = ("journal damaged", "can't be offered again", "disk full", "disk nearly full", "no backup")
 
+WATCH_EVERY_S = 2.0
+_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+
 
 def show_status(as_json: bool) -> Exit:
     """Print the status; returns the exit code."""
     from edge_agent.agent import EdgeAgent
-    from edge_agent.status import in_words
 
     try:
         with EdgeAgent.open() as agent:
@@ -25,8 +31,51 @@ def show_status(as_json: bool) -> Exit:
     if as_json:
         print_json(state)
     else:
-        for line in in_words(state, dt.datetime.now(dt.UTC)):
-            print(plain(line))
+        print("\n".join(_words(state)))
+    return exit_of_status(state)
+
+
+def _words(state: dict[str, Any]) -> list[str]:
+    from edge_agent.status import in_words
+
+    return [plain(line) for line in in_words(state, dt.datetime.now(dt.UTC))]
+
+
+def watch_status(as_json: bool, pause: Callable[[float], None] = time.sleep) -> Exit:
+    """Show the status again and again, until Ctrl-C: a terminal shows the present one, a file or a program gets one
+    after the other.
+
+    Args:
+        as_json: a JSON value a line.
+        pause: waits so many seconds.
+
+    Returns:
+        The exit code of the last one.
+    """
+    from edge_agent.agent import EdgeAgent
+
+    live = sys.stdout.isatty() and not as_json and os.environ.get("TERM") != "dumb"
+    code = Exit.FINE
+    try:
+        with EdgeAgent.open() as agent:
+            while True:
+                state = agent.status()
+                code = exit_of_status(state)
+                if as_json:
+                    print_json(state)
+                else:
+                    now = dt.datetime.now().astimezone()
+                    lines = [f"{now:%H:%M:%S}", *_words(state)]
+                    print((_CLEAR if live else "") + "\n".join(lines) + ("" if live else "\n"), flush=True)
+                pause(WATCH_EVERY_S)
+    except EdgeAgentError as error:
+        return told(error, as_json)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return code
+
+
+def exit_of_status(state: dict[str, Any]) -> Exit:
+    """The exit code that a status stands for."""
     error_code = (state["last_error"] or {}).get("code")
     needs = needs_a_person(state) or error_code in ("NOT_SIGNED_IN", "POISON_STORM")
     return Exit.NEEDS_A_PERSON if needs else Exit.FINE

@@ -10,7 +10,7 @@ import typer
 from edge_agent.cli.door import Json
 from edge_agent.cli.exits import Exit, errors_in_words, say_error, worst_exit
 from edge_agent.cli.output import print_json, progress_bar
-from edge_agent.cli.showing import needs_a_person, show_status
+from edge_agent.cli.showing import needs_a_person, show_status, watch_status
 
 if TYPE_CHECKING:
     from edge_agent.sync.report import CycleReport
@@ -23,7 +23,10 @@ def sync(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Sync now: send what waits, fetch what changed."""
+    """Sync now: send what waits, fetch what changed.
+
+    Example: edge-agent sync --full
+    """
     with errors_in_words(as_json):
         run_sync(as_json, full=full, accept_sweep=accept_sweep)
 
@@ -74,7 +77,11 @@ def _report_in_words(report: CycleReport) -> list[str]:
 
 
 def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say whether selling is safe, what waits, and how old the prices are; needs no line and no daemon."""
-    raise typer.Exit(show_status(as_json))
+    """Say whether selling is safe, what waits, and how old the prices are; needs no line and no daemon.
+
+    Example: edge-agent status --watch
+    """
+    raise typer.Exit(watch_status(as_json) if watch else show_status(as_json))

@@ -155,7 +155,8 @@ _ALL = (
         "clock skew",
         "warning",
         "This device's clock differs from head office's",
-        "Set the clock right.",
+        "Set the clock right. Windows: Settings, Date & time, Set time automatically, or w32tm /resync. "
+        "Linux: timedatectl set-ntp true.",
         of_rows=False,
     ),
 )

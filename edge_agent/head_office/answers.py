@@ -8,12 +8,11 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import msgspec
 
-from edge_agent.domain.calendar import plausible_offset_ms
 from edge_agent.errors import ContractBroken, CursorLost, EdgeAgentError, NotSignedIn, Refused, Unreachable
 from edge_agent.head_office import wire
+from edge_agent.head_office.lean import httpx
 
 YEAR_MIN, YEAR_MAX = 2020, 2120  # what a head office's clock may say
 _SAID_BYTES_MAX = 65_536
@@ -45,13 +44,16 @@ def _http_date(text: str) -> dt.datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
-def clock_offset_ms(headers: Mapping[str, str], now: dt.datetime) -> int | None:
-    """Head office's clock less the device's, in milliseconds; None without a ``Date``. Exact to about a second."""
+def date_of_head_office(status: int, headers: Mapping[str, str], body: bytes) -> dt.datetime | None:
+    """The ``Date`` of an answer that can only be head office's own; None when it tells nothing.
+
+    A portal's page, a proxy's error and an answer out of a proxy's memory have a ``Date`` as well.
+    """
+    is_ours = status in (204, 304) or (200 <= status < 300 and body.lstrip()[:1] == b"{")
+    if not is_ours or headers.get("age", "0").strip() not in ("", "0"):
+        return None
     moment = _http_date(headers.get("date", ""))
-    if moment is None or not YEAR_MIN <= moment.year <= YEAR_MAX:
-        return None  # this clock of head office's, or of a proxy's, tells nothing
-    offset = round((moment - now).total_seconds() * 1000) + 500  # Date is cut to whole seconds
-    return plausible_offset_ms(offset) or None
+    return moment if moment is not None and YEAR_MIN <= moment.year <= YEAR_MAX else None
 
 
 def _words(value: Any) -> str:
@@ -124,8 +126,11 @@ def as_error(status: int, headers: Mapping[str, str], body: bytes, now: dt.datet
 def as_unreachable(error: httpx.HTTPError) -> Unreachable:
     """The error a failed exchange stands for; a bad certificate is told apart from a line that is down."""
     sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
-    fault = None if sent else _tls_fault(error)
-    if fault is not None:
+    fault = _tls_fault(error)
+    about_us = _about_our_certificate(fault)
+    if about_us is not None:  # with TLS 1.3 it comes after the handshake, and before anything was heard
+        return Unreachable(about_us, reason="tls", hint=_OUR_CERTIFICATE_HINT, sent=False)
+    if fault is not None and not sent:
         message, hint = _tls_words(fault)
         return Unreachable(message, reason="tls", hint=hint, sent=False)
     if isinstance(error, httpx.TimeoutException):
@@ -150,6 +155,30 @@ _CERTIFICATE: dict[int, tuple[str, str]] = {  # by OpenSSL's X509_V_ERR numbers
     **dict.fromkeys((18, 19, 20, 21), ("comes from an authority this device does not know", _TRUST_HINT)),
     **dict.fromkeys((62, 64), ("is for another address: check url in settings.toml", "Check url in settings.toml.")),
 }
+
+
+_OUR_CERTIFICATE_HINT = (
+    "Ask head office for this device's certificate and its key, and set client_cert_file and client_key_file. "
+    "Check this device's date and time. Selling goes on."
+)
+_OUR_CERTIFICATE: dict[str, str] = {  # what a server says about the certificate it was shown: TLS alerts
+    "CERTIFICATE_REQUIRED": "head office wants a certificate of this device (client_cert_file)",
+    "UNKNOWN_CA": "head office does not know who issued this device's certificate",
+    "CERTIFICATE_EXPIRED": "head office says that this device's certificate has expired",
+    "CERTIFICATE_REVOKED": "head office has revoked this device's certificate",
+    "BAD_CERTIFICATE": "head office does not accept this device's certificate",
+    "CERTIFICATE_UNKNOWN": "head office does not accept this device's certificate",
+    "UNSUPPORTED_CERTIFICATE": "head office can't use this kind of certificate for this device",
+    "ACCESS_DENIED": "head office does not let this device's certificate in",
+}
+
+
+def _about_our_certificate(fault: ssl.SSLError | None) -> str | None:
+    """What head office says about this device's own certificate; None when the fault is none of that."""
+    if fault is None or "alert" not in str(fault).lower():
+        return None
+    said = str(fault).upper().replace(" ", "_")
+    return next((words for alert, words in _OUR_CERTIFICATE.items() if f"ALERT_{alert}" in said), None)
 
 
 def _tls_words(fault: ssl.SSLError) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from edge_agent.errors import StoreBroken
 
 TOKENS_NAME = "tokens.json"
 PRIVATE = 0o600
+SERVICE_CREDENTIAL = "edge-agent.password"  # as LoadCredential= names it in packaging/systemd/password.conf
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -24,6 +25,18 @@ class Secrets(msgspec.Struct, frozen=True):
     access: str | None = None
     refresh: str | None = None
     password: str | None = None
+
+
+def service_password() -> str | None:
+    """The password that systemd hands a service as a credential; None where it hands none."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    try:
+        lines = (Path(folder) / SERVICE_CREDENTIAL).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return lines[0] if lines else None
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -68,7 +81,7 @@ class SecretFiles:
             except (OSError, ValueError, msgspec.MsgspecError):
                 # A damaged token file costs a new sign-in; a damaged password shows as "not signed in".
                 continue
-        password = os.environ.get("EDGE_AGENT_PASSWORD") or values.get("password")
+        password = os.environ.get("EDGE_AGENT_PASSWORD") or service_password() or values.get("password")
         return Secrets(values.get("access"), values.get("refresh"), password)
 
     def keep_tokens(self, access: str | None, refresh: str | None) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpcore
-import httpx
 
 from edge_agent.errors import Unreachable
+from edge_agent.head_office.lean import httpx
 
 _GZIP = 31  # zlib's window bits for "gzip, with its header and trailer"
 

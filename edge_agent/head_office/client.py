@@ -9,17 +9,19 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import httpx
 import msgspec
 import tenacity
 
 from edge_agent import __version__
 from edge_agent.clock import Clock
-from edge_agent.errors import ContractBroken, InvalidSettings, NotSignedIn, Refused, Unreachable
+from edge_agent.errors import ContractBroken, NotSignedIn, Refused, Unreachable
 from edge_agent.head_office import answers, wire
 from edge_agent.head_office.auth import SecretFiles
 from edge_agent.head_office.body import bound, read_body
+from edge_agent.head_office.lean import httpx
+from edge_agent.head_office.tls import verification
 from edge_agent.settings import Settings
+from edge_agent.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
     from edge_agent.head_office.events import EventStream
@@ -38,7 +40,7 @@ T = TypeVar("T")
 class HeadOffice(Protocol):
     """Head office as the sync's use cases see it: the seam that tests may replace."""
 
-    clock_offset_ms: int | None
+    timekeeper: Timekeeper
     epoch: str | None
     capabilities: frozenset[str]
     download_method: str
@@ -91,6 +93,7 @@ class HttpHeadOffice:
         stop: set to cut the short waits between retries, at shutdown.
         quick_retries: how often a request is repeated inside one call when the line stumbles.
         transport: replaces the network in tests.
+        timekeeper: learns head office's time from its answers; None for one of this client's own.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class HttpHeadOffice:
         stop: threading.Event | None = None,
         quick_retries: int = QUICK_RETRIES,
         transport: httpx.BaseTransport | None = None,
+        timekeeper: Timekeeper | None = None,
     ) -> None:
         self._settings = settings
         self._secrets = secrets
@@ -110,7 +114,7 @@ class HttpHeadOffice:
         self._quick_retries = quick_retries
         self._transport = transport
         self._client: httpx.Client | None = None
-        self.clock_offset_ms: int | None = None
+        self.timekeeper = timekeeper or Timekeeper(clock)
         self.epoch: str | None = None
         self.capabilities: frozenset[str] = frozenset()
         self.download_method = "GET"
@@ -139,23 +143,11 @@ class HttpHeadOffice:
         settings = self._settings
         # httpx logs whole URLs at INFO; ids and cursors don't belong into a shop's log.
         logging.getLogger("httpx").setLevel(max(logging.getLogger("httpx").level, logging.WARNING))
-        verify: Any = settings.url.startswith("https")  # plain http needs no certificates: they take 20 ms to load
-        if settings.ca_file:
-            import ssl
-
-            try:
-                verify = ssl.create_default_context(cafile=settings.ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise InvalidSettings(
-                    "ca_file",
-                    f"ca_file: {settings.ca_file} can't be used: {error}",
-                    hint="Give the PEM file of head office's certificate authority as ca_file, or leave it out.",
-                ) from error
         return httpx.Client(
             base_url=settings.url.rstrip("/"),
             timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
             follow_redirects=False,  # a token never travels to another address
-            verify=verify,
+            verify=verification(settings),
             transport=self._transport,
             headers={
                 "User-Agent": f"edge-agent/{__version__}",
@@ -177,22 +169,21 @@ class HttpHeadOffice:
             if wire.GZIP_REQUESTS in self.capabilities and len(content) >= COMPRESS_FROM_BYTES:
                 headers["Content-Encoding"] = "gzip"
                 content = gzip.compress(content, compresslevel=1, mtime=0)
+        sent_s = self._clock.elapsed_s()
         try:
             with self._http().stream(method, path, params=params, content=content, headers=headers) as response:
+                received_s = self._clock.elapsed_s()
                 body = read_body(response, bytes_max=settings.answer_bytes_max, deadline_s=settings.answer_deadline_s)
-                self._learn(response.headers)
+                self.answered = True
+                self.epoch = response.headers.get("X-HO-Epoch", self.epoch)
+                date = answers.date_of_head_office(response.status_code, response.headers, body)
+                if date is not None:
+                    self.timekeeper.hears(date, sent_s, received_s)
                 return response.status_code, response.headers, body
         except httpx.HTTPError as error:
             raise answers.as_unreachable(error) from error
         except httpx.InvalidURL as error:
             raise Unreachable(f"head office's address can't be used: {error}", reason="redirect", sent=False) from error
-
-    def _learn(self, headers: httpx.Headers) -> None:
-        self.answered = True
-        offset = answers.clock_offset_ms(headers, self._clock.now())
-        if offset is not None:
-            self.clock_offset_ms = offset
-        self.epoch = headers.get("X-HO-Epoch", self.epoch)
 
     def _ask(
         self,
@@ -419,16 +410,14 @@ class HttpHeadOffice:
 
         Raises:
             NotSignedIn: no access token is kept.
-            InvalidSettings: ``ca_file`` can't be used.
+            InvalidSettings: a file of certificates can't be used.
         """
         from edge_agent.head_office.events import EventStream
 
         if self._transport is not None:
             return None
-        secrets, scheme = self._secrets.secrets, self._settings.auth_scheme
-        token = secrets.password if scheme == "Token" else secrets.access
         headers = {
-            "Authorization": _header_value(f"{scheme} {token}" if token else ""),
+            "Authorization": self._kept_authorization(),
             "X-Request-Id": str(uuid.uuid4()),
         }
         return EventStream(
@@ -440,6 +429,12 @@ class HttpHeadOffice:
             deadline_s=self._settings.read_timeout_s,
         )
 
+    def _kept_authorization(self) -> str:
+        """The sign-in that is kept, never renewed: for what runs beside the client that syncs."""
+        secrets, scheme = self._secrets.secrets, self._settings.auth_scheme
+        token = secrets.password if scheme == "Token" else secrets.access
+        return _header_value(f"{scheme} {token}" if token else "")
+
     # ---- uploads ---------------------------------------------------------------------------------------------
 
     def _post(self, path: str, content: bytes, read: Callable[[bytes], T], *, repeatable: bool) -> tuple[int, T]:
@@ -450,7 +445,7 @@ class HttpHeadOffice:
 
     def push_sales(self, bodies: Sequence[bytes]) -> wire.SalesAnswer:
         """Offer a batch of frozen sales (contract, section 5: sales, native)."""
-        content = wire.sales_request(self._settings.device_id, self.clock_offset_ms or 0, bodies)
+        content = wire.sales_request(self._settings.device_id, self.timekeeper.offset_ms(), bodies)
         return self._post(SYNC + "sales/", content, wire.sales_answer, repeatable=True)[1]
 
     def push_sale(self, body: bytes) -> wire.SingleSale:
@@ -476,6 +471,22 @@ class HttpHeadOffice:
     def push_usages(self, bodies: Sequence[bytes]) -> wire.UsagesAnswer:
         """Offer a batch of frozen usages (contract, section 5: usage logs)."""
         return self._post(SYNC + "usage/", wire.usages_request(bodies), wire.usages_answer, repeatable=True)[1]
+
+    def heartbeat(self, beat: bytes) -> None:
+        """Tell head office how this device is (contract, section 6: heartbeat).
+
+        It is asked once, by the sign-in that is kept: like :meth:`events`, this runs beside the client that syncs.
+
+        Args:
+            beat: the body.
+
+        Raises:
+            Unreachable, NotSignedIn, Refused: head office did not take it.
+        """
+        headers = {"Authorization": self._kept_authorization()}
+        answer = self._exchange("POST", SYNC + "heartbeat/", params=None, content=beat, headers=headers)
+        if not 200 <= answer[0] < 300 or answer[2].lstrip()[:1] not in (b"", b"{"):  # a portal answers 200 as well
+            raise answers.as_error(*answer, self._clock.now())
 
 
 def _is_sendable(token: str) -> bool:

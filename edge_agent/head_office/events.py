@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpcore
-import httpx
 
 from edge_agent.clock import Clock
 from edge_agent.errors import Unreachable
 from edge_agent.head_office import answers
 from edge_agent.head_office.body import read_body
+from edge_agent.head_office.lean import httpx
 
 SILENCE_S = 45.0  # head office says something every 15 s
 LINE_BYTES_MAX = 8 * 1024

@@ -22,6 +22,7 @@ SALES_BATCH = "sales_batch"
 RECEIPTS = "receipts"
 STOCK = "stock"
 DIGEST = "digest"
+HEARTBEAT = "heartbeat"
 EVENTS = "events"
 GZIP_REQUESTS = "gzip_requests"
 
@@ -579,3 +580,34 @@ def sales_request(device_id: str, clock_offset_ms: int, bodies: Sequence[bytes])
 def usages_request(bodies: Sequence[bytes]) -> bytes:
     """A batch of usages: the frozen bytes joined."""
     return b'{"usages":[' + b",".join(bodies) + b"]}"
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """How a device is (contract, section 6).
+
+    Args:
+        device_id: which device.
+        journal_id: its journal.
+        agent_version: the program's version.
+        pending: entries that wait.
+        oldest_pending_at: when the oldest of them was recorded, by the device's own clock.
+        quarantined: entries that head office refused.
+        data_version: head office's version that was last pulled; None before the first pull.
+        clock_offset_ms: head office's clock less the device's.
+        health_score: percent of the catalogue's rows that are in order; None before the first look.
+    """
+
+    device_id: str
+    journal_id: str
+    agent_version: str
+    pending: int
+    oldest_pending_at: str | None
+    quarantined: int
+    data_version: int | float | str | None
+    clock_offset_ms: int
+    health_score: float | None
+
+
+def heartbeat_request(beat: Heartbeat) -> bytes:
+    """A heartbeat's body."""
+    return msgspec.json.encode(beat)

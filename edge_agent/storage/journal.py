@@ -430,6 +430,14 @@ class Journal:
         """
         self._moves.index(go_on)
 
+    def newest(self) -> tuple[int, int, int]:
+        """A mark that is another one after each recorded entry: the present life, its last number, the last use."""
+        row = self.database.connection.execute(
+            "SELECT number, last_seq, coalesce((SELECT max(entry) FROM usages), 0) FROM journals "
+            "ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        return tuple(row) if row else (0, 0, 0)
+
     def totals(self) -> dict[str, int]:
         """The ledger's sum in minor units by currency, signed by kind."""
         rows = self.database.connection.execute("SELECT currency, kind, sum(total_minor) FROM sales GROUP BY 1, 2")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_agent.domain.backoff import RETRY_AFTER_MAX_S
-from edge_agent.domain.calendar import plausible_offset_ms
 from edge_agent.domain.catalog import DATASETS
 from edge_agent.errors import EdgeAgentError, NotSignedIn, StoreBroken, Unreachable
 from edge_agent.head_office import wire
@@ -22,7 +21,6 @@ LONG_OUTAGE_MS = 600_000  # after a longer one the devices of a chain come back 
 OFFERED_AGAIN_ROUNDS = 2
 COMPARED_LATELY_MS = 60_000
 LANE_NAMES = ("pull", *LANES)
-CLOCK_DRIFT_MS = 2_000  # smaller differences are the second's rounding of HTTP dates
 
 
 @dataclass(slots=True, kw_only=True)
@@ -225,10 +223,7 @@ class Cycle(Downloads):
         facts: dict[str, str | None] = {}
         if self.ho.download_method != self._facts.get("download_method", "GET"):
             facts["download_method"] = self.ho.download_method
-        offset = self.ho.clock_offset_ms
-        known = plausible_offset_ms(self._facts.get("clock_offset_ms"))
-        if offset is not None and abs(offset - known) > CLOCK_DRIFT_MS:
-            facts["clock_offset_ms"] = str(offset if abs(offset) > CLOCK_DRIFT_MS else 0)
+        facts.update(self.ho.timekeeper.to_remember(self._facts))
         if facts:
             self.store.remember(**facts)
         if self.report.did_something:

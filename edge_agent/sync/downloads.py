@@ -9,7 +9,6 @@ from functools import partial
 import msgspec
 
 from edge_agent.clock import Clock
-from edge_agent.domain.calendar import plausible_offset_ms
 from edge_agent.domain.canonical import fingerprint
 from edge_agent.domain.catalog import DATASETS, Dataset
 from edge_agent.domain.watchdog import Rung, portion, rung
@@ -89,8 +88,7 @@ class Downloads:
             self.ho.capabilities = frozenset(msgspec.json.decode(capabilities, type=list[str]))
         self.ho.download_method = self._facts.get("download_method", "GET")
         self.ho.epoch = self._facts.get("epoch")
-        if "clock_offset_ms" in self._facts:
-            self.ho.clock_offset_ms = plausible_offset_ms(self._facts["clock_offset_ms"])
+        self.ho.timekeeper.recall(self._facts)
 
     def _ask_version(self) -> None:
         """The version answer, None when nothing changed; asked once a cycle. What it says is remembered."""

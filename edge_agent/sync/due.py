@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
-from edge_agent.domain.calendar import business_date, clock_time, plausible_offset_ms, zone
+from edge_agent.domain.calendar import business_date, clock_time, zone
 from edge_agent.domain.catalog import DATASETS, Dataset
 from edge_agent.head_office import wire
 from edge_agent.settings import Settings
@@ -102,8 +101,7 @@ class Due:
 
     def day(self) -> str:
         """The day as windows see it: the date in the store's zone, and its business date."""
-        offset = plausible_offset_ms(self.facts.get("clock_offset_ms"))
-        moment = dt.datetime.fromtimestamp((self.now_ms + offset) / 1000, dt.UTC)
+        moment = self.pull.ho.timekeeper.now()
         name = self.facts.get("timezone") or self.settings.timezone
         local = moment.astimezone(zone(name) if name else None)
         day_start = clock_time(self.facts.get("day_start") or self.settings.day_start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -345,7 +344,7 @@ class Pull:
 
     def _since(self, cursor: str) -> str:
         """``updated_since``: head office's stamp less the overlap."""
-        now = self.clock.now() + dt.timedelta(milliseconds=self.ho.clock_offset_ms or 0)
+        now = self.ho.timekeeper.now()
         return less_overlap(cursor, self.settings.overlap_s + ahead_s(cursor, now))
 
     def whole_list(self, dataset: Dataset, since: str | None = None) -> wire.Page:

@@ -117,3 +117,10 @@ def test_answers_have_the_examples_shape(device: Any, baseline: Any, golden: Any
     assert fits(shape(baseline.get("version", **baseline.ids).json()), shape(golden("version")["baseline"]["body"]))
     assert fits(shape(baseline.download("products")), shape(golden("products_page")["baseline"]))
     assert fits(shape(baseline.post("usage", {"usages": [{}]}).json())["errors"], [{"data": {}, "error": "str"}])
+
+
+def test_a_heartbeat_is_kept_as_it_was_sent(office: Any, device: Any, golden: Any) -> None:
+    request = golden("heartbeat")["request"]
+    answer = device.post("heartbeat", request)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert office.world.heartbeat(request["device_id"]) == request

@@ -45,6 +45,9 @@ class JumpingClock(Clock):
     def monotonic_s(self) -> float:
         return self._time.passed_s
 
+    def elapsed_s(self) -> float:
+        return self.monotonic_s()
+
     def sleep(self, seconds: float) -> None:
         self._time.passed_s += seconds
 
@@ -81,7 +84,7 @@ class SimulatedAgent(EdgeAgent):
         super().__init__(home, settings, clock=clock, transport=transport)
         self._checkpointer = NoIdleThread()  # type: ignore[assignment]
         # One process at a time works in this home, and a killed one leaves no lock behind: none, for speed.
-        self._syncer._file_lock = lambda *_: contextlib.nullcontext()  # type: ignore[method-assign]
+        self._syncer.file_lock = lambda *_: contextlib.nullcontext()  # type: ignore[method-assign]
         self._syncer.someone_syncs = lambda: False  # type: ignore[method-assign]
 
     def head_office(self, stop: threading.Event | None = None) -> HttpHeadOffice:

@@ -30,7 +30,7 @@ def test_a_dead_head_office_gets_one_probe(till: Any, clock: Any) -> None:
     till.office.stop()
     till.poll()
     assert till.failures() == 1
-    client = till.agent._syncer._connect(None)
+    client = till.agent._syncer.connect(None)
     exchange = type(client)._exchange
 
     def counting(self: Any, method: str, path: str, **more: Any) -> Any:
@@ -95,7 +95,7 @@ def test_a_request_that_fails_alone_does_not_stop_the_others(till: Any, clock: A
     till.sell()
     till.office.world.edit("products", till.cola, price="1.00")
     till.agent.record_usage(till.deal, "1.00", bill_id="2")
-    real = type(till.agent._syncer._connect(None))._exchange
+    real = type(till.agent._syncer.connect(None))._exchange
 
     def hanging(self: Any, method: str, path: str, **more: Any) -> Any:
         from edge_agent.errors import Unreachable
@@ -104,7 +104,7 @@ def test_a_request_that_fails_alone_does_not_stop_the_others(till: Any, clock: A
             raise Unreachable("head office did not answer in time", reason="timeout")
         return real(self, method, path, **more)
 
-    kind = type(till.agent._syncer._connect(None))
+    kind = type(till.agent._syncer.connect(None))
     kind._exchange = hanging
     clock.advance(hours=7)  # receipts are due: something answers before the sales are tried
     try:

@@ -44,7 +44,7 @@ def listening(make_till: Make, wait_until: Make) -> Make:
         till.agent.start()
         # One version for the first cycle, one for what may have been missed before the stream began.
         wait_until(lambda: Counter(till.paths()) == {"GET version": 2, "GET events": 1})
-        wait_until(lambda: till.agent._syncer.events_state() == "connected")
+        wait_until(lambda: till.agent._background.events_state() == "connected")
         till.clock.advance(GAP_S)  # so that the next hint is the first of its second
         till.office.clear_requests()
         return till
@@ -221,7 +221,7 @@ def test_stopping_does_not_wait_for_a_stream_that_says_nothing(on_stage: Make, w
     assert till.agent.stop(deadline_s=5)
     assert time.monotonic() - began < 3
     assert not [thread for thread in threading.enumerate() if thread.name == "edge-agent-events"]
-    assert till.agent._syncer.events_state() == "off"
+    assert till.agent._background.events_state() == "off"
 
 
 def test_it_can_be_stopped_and_started_again(listening: Make, wait_until: Make) -> None:
@@ -231,7 +231,7 @@ def test_it_can_be_stopped_and_started_again(listening: Make, wait_until: Make) 
     wait_until(lambda: till.office.world.bell.listeners == 0)
     till.office.world.edit("products", till.cola, price="1.00")
     till.agent.start()
-    wait_until(lambda: price_of(till) == 1 and till.agent._syncer.events_state() == "connected")
+    wait_until(lambda: price_of(till) == 1 and till.agent._background.events_state() == "connected")
     till.office.world.edit("products", till.cola, price="2.00")
     wait_until(lambda: price_of(till) == 2)
     assert till.agent.stop()
@@ -245,11 +245,11 @@ def test_what_was_missed_is_asked_for_when_the_stream_is_back(listening: Make, w
     till = listening()
     clock.rolls = 0.1
     till.office.stop()
-    wait_until(lambda: till.agent._syncer.events_state() == "reconnecting")
+    wait_until(lambda: till.agent._background.events_state() == "reconnecting")
     till.office.world.edit("products", till.cola, price="1.00")
     till.office.start()
     wait_until(lambda: price_of(till) == 1)
-    wait_until(lambda: till.agent._syncer.events_state() == "connected")
+    wait_until(lambda: till.agent._background.events_state() == "connected")
     assert till.agent.stop()
 
 
@@ -261,12 +261,12 @@ def test_a_retry_after_is_kept(on_stage: Make, wait_until: Make, clock: Any) -> 
     wait_until(lambda: stage.asked == 1)
     for _ in range(5):
         clock.advance(100)
-        till.agent._syncer._loop.hint()
+        till.agent._background._loop.hint()
         asked = len(till.office.requests)
         wait_until(lambda asked=asked: len(till.office.requests) > asked)
     assert stage.asked == 1
     clock.advance(200)
-    till.agent._syncer._loop.hint()
+    till.agent._background._loop.hint()
     wait_until(lambda: stage.asked == 2)
     assert till.agent.stop()
 
@@ -276,21 +276,21 @@ def test_a_dead_head_office_is_not_asked_for_a_stream(listening: Make, wait_unti
     till = listening()
     clock.rolls = 0.999
     till.office.stop()
-    till.agent._syncer._loop.hint()
+    till.agent._background._loop.hint()
     wait_until(lambda: till.failures() == 1)
     clock.advance(100)  # the circuit's wait is over, and the stream's own with it
-    till.agent._syncer._loop.hint()
+    till.agent._background._loop.hint()
     wait_until(lambda: till.failures() == 2)
     till.office.start()
     till.office.clear_requests()
     clock.advance(2)
-    till.agent._syncer.wake()
+    till.agent._background.wake()
     threading.Event().wait(0.5)
     assert till.agent._syncer._circuit.state().waits(clock.now_ms())
     assert till.paths() == []
     clock.advance(100)
-    till.agent._syncer.wake()
-    wait_until(lambda: till.agent._syncer.events_state() == "connected")
+    till.agent._background.wake()
+    wait_until(lambda: till.agent._background.events_state() == "connected")
     assert till.paths()[0] == "GET version"
     assert till.agent.stop()
 
@@ -308,9 +308,9 @@ def test_it_never_signs_in_itself(listening: Make, wait_until: Make, clock: Any)
     threading.Event().wait(0.3)
     assert till.paths() == ["GET events"]
     world.edit("products", till.cola, price="1.00")
-    till.agent._syncer._next_full_s = 0  # the next poll is due
-    till.agent._syncer.wake()
-    wait_until(lambda: till.agent._syncer.events_state() == "connected")
+    till.agent._background._next_full_s = 0  # the next poll is due
+    till.agent._background.wake()
+    wait_until(lambda: till.agent._background.events_state() == "connected")
     wait_until(lambda: price_of(till) == 1)
     assert [path for path in till.paths() if path.startswith("POST")] == ["POST refresh"]
     assert till.agent.stop()
@@ -339,7 +339,7 @@ def test_a_head_office_without_events_is_not_asked(make_till: Make, make_office:
     wait_until(lambda: till.paths().count("GET version") >= 2)
     assert "GET events" not in till.paths()
     assert not [thread for thread in threading.enumerate() if thread.name == "edge-agent-events"]
-    assert till.agent._syncer.events_state() == "off"
+    assert till.agent._background.events_state() == "off"
     assert till.agent.stop()
 
 
@@ -352,10 +352,10 @@ def test_the_announcement_is_followed_as_it_changes(listening: Make, wait_until:
     monkeypatch.setattr(version, "CAPABILITIES", tuple(name for name in offered if name != "events"))
     till.office.world.edit("products", till.cola, price="1.00")
     wait_until(lambda: till.office.world.bell.listeners == 0)
-    wait_until(lambda: till.agent._syncer.events_state() == "off")
+    wait_until(lambda: till.agent._background.events_state() == "off")
     monkeypatch.setattr(version, "CAPABILITIES", offered)
-    till.agent._syncer._loop.hint()
-    wait_until(lambda: till.agent._syncer.events_state() == "connected")
+    till.agent._background._loop.hint()
+    wait_until(lambda: till.agent._background.events_state() == "connected")
     assert till.agent.stop()
 
 
@@ -366,7 +366,7 @@ def test_one_process_of_a_home_listens(make_till: Make, wait_until: Make) -> Non
         till.agent.start()
         wait_until(lambda: till.paths().count("GET version") >= 2)
         assert "GET events" not in till.paths()
-    wait_until(lambda: till.agent._syncer.events_state() == "connected")
+    wait_until(lambda: till.agent._background.events_state() == "connected")
     assert till.agent.stop()
 
 
@@ -398,7 +398,7 @@ def test_a_fault_of_ours_does_not_end_listening(listening: Make, wait_until: Mak
     till.office.stop()
     till.office.start()
     wait_until(lambda: not failing)
-    wait_until(lambda: till.agent._syncer.events_state() == "connected")
+    wait_until(lambda: till.agent._background.events_state() == "connected")
     assert till.agent.stop()
 
 
@@ -417,7 +417,7 @@ def test_hints_without_end_are_limited(on_stage: Make, wait_until: Make, caplog:
     till, stage = on_stage(play)
     pace = Pace(gap_s=0.05, burst=5, refill_s=0.2)
     till.agent.start()
-    till.agent._syncer._loop._pace = pace
+    till.agent._background._loop._pace = pace
     wait_until(lambda: "without end" in caplog.text)
     till.office.clear_requests()
     threading.Event().wait(1.0)
@@ -454,7 +454,7 @@ class Script:
         self.loop = SyncLoop(self.cycle, lambda: 60.0, self.failed)
         self.loop.start()
 
-    def cycle(self, push_only: bool) -> None:
+    def cycle(self, push_only: bool, asked: bool) -> None:
         with self.ran:
             self.kinds.append("push" if push_only else "full")
             self.ran.notify_all()

@@ -814,7 +814,7 @@ def test_a_route_that_drops_while_the_version_works_is_not_hammered(till: Any, c
     clock.rolls = 0.05
     till.sell()
     till.agent.record_usage(till.deal, "1.00", bill_id="1")
-    kind = type(till.agent._syncer._connect(None))
+    kind = type(till.agent._syncer.connect(None))
     real, asked = kind._exchange, []
 
     def dropping(self: Any, method: str, path: str, **more: Any) -> Any:

@@ -1,0 +1,95 @@
+"""One daemon a home, and where other programs find it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.errors import AlreadyRunning, StoreBroken
+
+LOCK_NAME = "daemon.lock"
+FILE_NAME = "daemon.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A running daemon.
+
+    Args:
+        pid: its process.
+        port: of its loopback API on 127.0.0.1; 0: none.
+        socket: its Unix socket; empty: none.
+        version: of the agent.
+        started_at: ISO 8601 in UTC.
+    """
+
+    pid: int
+    port: int
+    socket: str
+    version: str
+    started_at: str
+
+
+@contextlib.contextmanager
+def one_daemon(home: Path) -> Iterator[None]:
+    """Hold the home's daemon lock; the operating system frees that of a killed one.
+
+    Raises:
+        AlreadyRunning: another daemon serves this home.
+        StoreBroken: the lock can't be made.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(home / LOCK_NAME, timeout=0, thread_local=False, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        there = find(home)
+        who = f" (process {there.pid}, since {there.started_at})" if there else ""
+        raise AlreadyRunning(
+            f"a daemon runs for this device already{who}",
+            hint="Nothing to do: it syncs. To restart it, stop that one first; edge-agent status tells how it is.",
+        ) from None
+    except OSError as error:
+        raise StoreBroken(
+            f"{home / LOCK_NAME} can't be locked: {error.strerror}",
+            hint="Check that this user may write the folder; group_access shares a home with a group.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def announce(home: Path, presence: Presence) -> None:
+    """Write where the daemon is found, in one step. It holds no secret: every user of the device may read it.
+
+    Raises:
+        OSError: the home can't be written.
+    """
+    path = home / FILE_NAME
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(asdict(presence)) + "\n", "utf-8")
+    if os.name == "posix":
+        fresh.chmod(0o644)
+    fresh.replace(path)
+
+
+def withdraw(home: Path) -> None:
+    """Take the announcement back."""
+    with contextlib.suppress(OSError):
+        (home / FILE_NAME).unlink()
+
+
+def find(home: Path) -> Presence | None:
+    """What a daemon announced; None when none did. A killed one leaves its announcement: try the port."""
+    try:
+        return msgspec.json.decode((home / FILE_NAME).read_bytes(), type=Presence)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,79 @@
+"""The watchdog sees a clock that jumped, a loop that ended, and a cycle that hangs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edge_agent.daemon.watchdog import STUCK_S, Watchdog, keepalive_s
+
+
+class Stage:
+    """A daemon's parts, as far as the watchdog sees them."""
+
+    def __init__(self, clock: Any) -> None:
+        self.clock = clock
+        self.alive = True
+        self.busy_since_s: float | None = None
+        self.said: list[str] = []
+        self.watchdog = Watchdog(
+            clock,
+            lambda: self.busy_since_s,
+            lambda: self.alive,
+            lambda: self.said.append("revived"),
+            lambda: self.said.append("jumped"),
+        )
+
+
+@pytest.fixture
+def stage(clock: Any) -> Stage:
+    return Stage(clock)
+
+
+def test_time_that_passes_is_no_jump(stage: Stage) -> None:
+    """Not a minute, not a night's sleep of the device."""
+    for seconds in (0, 1, 10, 8 * 3_600):
+        stage.clock.advance(seconds)
+        assert stage.watchdog.look()
+    assert stage.said == []
+
+
+@pytest.mark.parametrize("seconds", [-3_600, 3_600, 26 * 365 * 86_400, -26 * 365 * 86_400])
+def test_a_jump_is_told_once(stage: Stage, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock moved and time did not."""
+    now_ms = stage.clock.now_ms
+    monkeypatch.setattr(stage.clock, "now_ms", lambda: now_ms() + seconds * 1000)
+    assert stage.watchdog.look()
+    assert stage.watchdog.look()
+    assert stage.said == ["jumped"]
+
+
+def test_a_loop_that_ended_is_started_again(stage: Stage) -> None:
+    """Syncing never ends in silence (G11)."""
+    stage.alive = False
+    assert stage.watchdog.look()
+    assert stage.said == ["revived"]
+
+
+def test_a_cycle_that_hangs_is_beyond_help(stage: Stage) -> None:
+    """A long one is left alone; one that is over all its deadlines needs a new process."""
+    stage.busy_since_s = stage.clock.monotonic_s()
+    stage.clock.advance(STUCK_S / 2)
+    assert stage.watchdog.look()
+    stage.clock.advance(STUCK_S)
+    assert not stage.watchdog.look()
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "60000000"}, 20),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, None),
+    ],
+)
+def test_the_service_manager_says_how_often(environment: dict[str, str], seconds: float | None) -> None:
+    """Three signs of life in the time it allows; none where it asks this process for none."""
+    assert keepalive_s(environment) == seconds
