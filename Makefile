@@ -1,6 +1,6 @@
 # make demo   sets up, then plays a shop's day against the shipped head office
 # make test   sets up, then runs the tests
-# make check  lint, types, docs, the longer suites (minutes)
+# make check  lint, types, known faults of what it depends on, docs, the longer suites (minutes)
 # make evidence  runs the fault suites and prints what they count: trials, lost, doubled, stuck
 # make soak   the simulator for as long as you like: SIM_RUNS=100000 make soak
 # make bench  prints the speed table and writes it to bench/README.md
@@ -29,6 +29,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/audit.py
 	$(BIN)/python -m pytest -n auto
 
 evidence: $(READY)

@@ -19,13 +19,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import pull, push, record_sale, start, wire
+from bench import local_api, pull, push, record_sale, start, wire
 from bench.figure import Figure
 from edge_agent.storage.engine import sqlite3
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-_RUNS: tuple[Callable[..., list[Figure]], ...] = (record_sale.run, pull.run, push.run, start.run, wire.run)
+_RUNS: tuple[Callable[..., list[Figure]], ...] = (
+    record_sale.run,
+    pull.run,
+    push.run,
+    start.run,
+    wire.run,
+    local_api.run,
+)
 
 
 def _sync_ms() -> float:

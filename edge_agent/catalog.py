@@ -16,9 +16,11 @@ from edge_agent.domain.catalog import Category, Product, Stock, category_tree
 from edge_agent.domain.checkout import OFFER_OTHERS, LineCheck, Listed, check_line
 from edge_agent.domain.promotion import Promotion, is_active_at, read_promotion
 from edge_agent.domain.sale import Item
+from edge_agent.domain.today import LowStock
 from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.checkout import Checkout
 from edge_agent.storage.journal import Journal
+from edge_agent.storage.low_stock import StockLevels
 
 if TYPE_CHECKING:
     from edge_agent.domain.explain import Explanation
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SEARCH_LIMIT = 50
 ALTERNATIVES_LIMIT = 5
+LOW_STOCK_LIMIT = 50
 _SPOILT = (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError, InvalidOperation, RecursionError)
 
 
@@ -63,6 +66,7 @@ class Catalog:
     ) -> None:
         self._store = store
         self._journal = journal
+        self._stock_levels = StockLevels(store, journal)
         self._now = now
         self._calendar = calendar
         self._store_id = store_id
@@ -125,6 +129,10 @@ class Catalog:
         tz, day_start = self._calendar()
         moment = self._now() if moment is None else moment
         return (moment if moment.tzinfo is None else moment.astimezone(tz)), day_start
+
+    def local_time(self) -> tuple[dt.datetime, dt.time]:
+        """The present moment in the store's time zone, by head office's clock, and when the store's day begins."""
+        return self._local(None)
 
     def all_promotions(self) -> tuple[Promotion, ...]:
         """Every promotion on this device, active or not."""
@@ -245,6 +253,19 @@ class Catalog:
             reorder_level=None if row[1] is None else Decimal(row[1]),
             as_of=None if as_of is None else as_of.isoformat(timespec="seconds").replace("+00:00", "Z"),
         )
+
+    def low_stock(self, limit: int = LOW_STOCK_LIMIT) -> LowStock:
+        """Active products of which less is available than their reorder level, the scarcest first; all are counted.
+
+        Args:
+            limit: list at most so many.
+
+        Raises:
+            StoreBroken: a database can't be read.
+
+        Contract: section 4, stock.
+        """
+        return self._stock_levels.low(limit)
 
     def unknown(self, product_ids: Sequence[str]) -> list[str]:
         """Which of these ids the catalogue does not know."""

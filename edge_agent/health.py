@@ -18,7 +18,7 @@ from edge_agent.domain.findings import (
     stale_after_s,
     worst_first,
 )
-from edge_agent.domain.health import SUMMARY_FACT, Health, Tally
+from edge_agent.domain.health import FINDINGS_FACT, KEPT_OF_A_KIND, SUMMARY_FACT, Health, Tally
 from edge_agent.domain.watchdog import rung
 from edge_agent.inspection import Inspection
 from edge_agent.storage.catalog import CatalogStore, DatasetState
@@ -66,7 +66,7 @@ def validate(store: CatalogStore, outbox: Outbox, device: Device, *, listed_max:
     Raises:
         StoreBroken: a database can't be read.
     """
-    tally = Tally(listed_max)
+    tally = Tally(max(listed_max, KEPT_OF_A_KIND))
     rows = RowFindings(store)
     with rows.reading():  # one moment for all figures
         states = [store.state(name) for name in DATASETS]
@@ -156,5 +156,6 @@ def _said(line: OutboxLine) -> str:
 
 
 def remember(store: CatalogStore, health: Health) -> None:
-    """Keep a validation's figures with the catalogue they are about: one small write."""
-    store.remember(**{SUMMARY_FACT: msgspec.json.encode(health.summary()).decode()})
+    """Keep a validation's figures and its worst findings with the catalogue they are about: one small write."""
+    summary, findings = msgspec.json.encode(health.summary()), msgspec.json.encode(health.kept_findings())
+    store.remember(**{SUMMARY_FACT: summary.decode(), FINDINGS_FACT: findings.decode()})

@@ -224,6 +224,7 @@ def save_settings(home: Path, settings: Settings) -> None:
     values = {key: value for key, value in asdict(settings).items() if value != defaults[key]}
     path = home / FILE_NAME
     fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)  # a link that somebody planted in a shared home must not be written through
     fresh.write_text(
         "# Written by edge-agent init. docs/settings.md explains every key.\n" + tomli_w.dumps(values), "utf-8"
     )

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from edge_agent import __version__
 from edge_agent.agent import EdgeAgent
 from edge_agent.clock import Clock
-from edge_agent.daemon.logs import configure
+from edge_agent.daemon.logs import Logs, configure
 from edge_agent.daemon.presence import Presence, announce, one_daemon, withdraw
 from edge_agent.daemon.timetable import Job, Timetable
 from edge_agent.daemon.watchdog import Watchdog, keepalive_s
@@ -56,8 +56,8 @@ def run(home: Path, *, deadline_s: float = STOP_DEADLINE_S) -> None:
         EdgeAgentError: the home can't be opened.
     """
     settings = load_settings(home)
-    with one_daemon(home), closing(configure(home, settings)), _signals() as stop:
-        Daemon(home, settings, stop, deadline_s).run()
+    with one_daemon(home), closing(configure(home, settings)) as logs, _signals() as stop:
+        Daemon(home, settings, stop, logs, deadline_s).run()
 
 
 @contextmanager
@@ -83,13 +83,15 @@ class Daemon:
         home: the device's home.
         settings: its settings.
         stop: set when it is to end.
+        logs: where the log goes.
         deadline_s: how long stopping may take, seconds.
     """
 
-    def __init__(self, home: Path, settings: Settings, stop: threading.Event, deadline_s: float) -> None:
+    def __init__(self, home: Path, settings: Settings, stop: threading.Event, logs: Logs, deadline_s: float) -> None:
         self._home = home
         self._settings = settings
         self._stop = stop
+        self._logs = logs
         self._deadline_s = deadline_s
         self._clock = Clock()
         self._server: LocalServer | None = None
@@ -158,7 +160,7 @@ class Daemon:
             app = make_app(agent, Keys.of_home(self._home), port=settings.local_port, sync_now=sync_now)
             server = LocalServer(
                 app,
-                port=settings.local_port,
+                port=settings.local_port or None,
                 socket_path=Path(settings.local_socket) if settings.local_socket else None,
                 group_access=settings.group_access,
             )
@@ -204,9 +206,11 @@ class Daemon:
                 os._exit(1)  # its thread can't be ended; what was recorded is on disk
             if alive_s is not None:
                 self._tell("WATCHDOG=1")
-            if self._tell is not _nobody and time.monotonic() - told_s >= TOLD_EVERY_S:
+            if time.monotonic() - told_s >= TOLD_EVERY_S:
                 told_s = time.monotonic()
-                self._tell(f"STATUS={_in_a_line(agent)}")
+                self._logs.flush()
+                if self._tell is not _nobody:
+                    self._tell(f"STATUS={_in_a_line(agent)}")
 
     def _say_goodbye(self) -> None:
         self._tell("STOPPING=1")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from edge_agent.domain.findings import Finding
 
 SUMMARY_FACT = "health"  # under this name the catalogue remembers it
+FINDINGS_FACT = "health_findings"  # and under this one the worst of what was found
+KEPT_OF_A_KIND = 5
+KEPT_MAX = 40
+DETAIL_KEPT = 300  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,15 @@ class Health:
             counts[kind] = counts.get(kind, 0) + total
         return counts
 
+    def kept_findings(self) -> tuple[Finding, ...]:
+        """The findings that are remembered: the worst, a few of each kind and dataset."""
+        kept = _few(self.findings, KEPT_OF_A_KIND)[:KEPT_MAX]
+        return tuple(replace(one, detail=one.detail[:DETAIL_KEPT], others=()) for one in kept)
+
+    def listing(self, listed_max: int) -> Health:
+        """The same with fewer findings of each kind and dataset listed."""
+        return replace(self, findings=_few(self.findings, listed_max))
+
     def summary(self) -> Summary:
         """The figures that are remembered."""
         return Summary(
@@ -53,6 +66,17 @@ class Health:
             totals=[(kind, dataset, total) for (kind, dataset), total in self.totals.items()],
             has_come=self.has_come,
         )
+
+
+def _few(findings: Sequence[Finding], of_a_kind: int) -> tuple[Finding, ...]:
+    seen: dict[tuple[str, str], int] = {}
+    few = []
+    for one in findings:
+        key = (one.kind, one.dataset)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] <= of_a_kind:
+            few.append(one)
+    return tuple(few)
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -106,3 +130,15 @@ def read_summary(text: str | None) -> Health | None:
         return msgspec.json.decode(text or "", type=Summary).as_health()
     except ValueError:  # msgspec's errors are ValueErrors
         return None
+
+
+def read_findings(text: str | None) -> tuple[Finding, ...]:
+    """The findings that the last validation left behind; none when they can't be read.
+
+    Args:
+        text: what the catalogue remembers of them.
+    """
+    try:
+        return msgspec.json.decode(text or "", type=tuple[Finding, ...])
+    except ValueError:  # msgspec's errors are ValueErrors
+        return ()

@@ -183,6 +183,19 @@ def test_a_full_disk_stops_nobody_and_is_told(
     assert [line["message"] for line in lines()] == ["before", "3 lines of this log could not be written", "after"]
 
 
+def test_a_full_disk_does_not_silence_the_terminal(begin: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever watches sees what the file can't take."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(logs_module._File, "_json", full)
+    screen = Terminal()
+    begin(stderr=screen)
+    log.error("a")
+    assert "error: a" in screen.getvalue()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
 def test_a_really_full_device_stops_nobody(begin: Make, home: Path) -> None:
     """What the system itself refuses is no error of whoever logs."""

@@ -1,0 +1,951 @@
+BEGIN TRANSACTION;
+CREATE TABLE "_sqlite_migrations" (
+   "id" INTEGER PRIMARY KEY,
+   "migration_set" TEXT,
+   "name" TEXT,
+   "applied_at" TEXT
+);
+INSERT INTO "_sqlite_migrations" VALUES(1,'catalog','0001_catalogue','2026-11-21 15:04:44.600672+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(2,'catalog','0002_digests','2026-11-21 15:04:44.601829+00:00');
+CREATE TABLE categories (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    parent_id TEXT,
+    name TEXT NOT NULL,
+    is_active INTEGER NOT NULL,
+    display_order INTEGER NOT NULL,
+    row_version INTEGER NOT NULL,
+    updated_us INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+INSERT INTO "categories" VALUES(1,'00000004-0000-4000-8000-000000000000',NULL,'Drinks',1,1,1,0,1,X'7B226964223A2230303030303030342D303030302D343030302D383030302D303030303030303030303030222C22636F6D70616E795F6964223A2230303030303030312D303030302D343030302D383030302D303030303030303030303030222C226272616E645F6964223A2230303030303030322D303030302D343030302D383030302D303030303030303030303030222C226E616D65223A224472696E6B73222C22636F6465223A224452494E4B53222C22706172656E745F6964223A6E756C6C2C2269735F616374697665223A747275652C22646973706C61795F6F72646572223A312C22696D6167655F75726C223A6E756C6C2C22637265617465645F6174223A22323032362D31312D32315431353A30343A34342E3533353837335A222C22757064617465645F6174223A22323032362D31312D32315431353A30343A34342E3533353837335A222C22726F775F76657273696F6E223A317D');
+INSERT INTO "categories" VALUES(2,'00000005-0000-4000-8000-000000000000',NULL,'Bakery',1,2,2,0,1,X'7B226964223A2230303030303030352D303030302D343030302D383030302D303030303030303030303030222C22636F6D70616E795F6964223A2230303030303030312D303030302D343030302D383030302D303030303030303030303030222C226272616E645F6964223A2230303030303030322D303030302D343030302D383030302D303030303030303030303030222C226E616D65223A2242616B657279222C22636F6465223A2242414B455259222C22706172656E745F6964223A6E756C6C2C2269735F616374697665223A747275652C22646973706C61795F6F72646572223A322C22696D6167655F75726C223A6E756C6C2C22637265617465645F6174223A22323032362D31312D32315431353A30343A34342E3533353837335A222C22757064617465645F6174223A22323032362D31312D32315431353A30343A34342E3533353837335A222C22726F775F76657273696F6E223A327D');
+CREATE TABLE datasets (
+    name TEXT PRIMARY KEY CHECK (name IN ('categories', 'products', 'promotions', 'stock')),
+    scope TEXT NOT NULL DEFAULT '',
+    cursor TEXT,
+    generation INTEGER NOT NULL DEFAULT 0,
+    in_snapshot INTEGER NOT NULL DEFAULT 0,
+    held_generation INTEGER,
+    held_rows INTEGER,
+    held_since_ms INTEGER,
+    incomplete TEXT,
+    synced_ms INTEGER,
+    changed_ms INTEGER
+, leaves_kept INTEGER NOT NULL DEFAULT 0, snapshot_ms INTEGER, held_first_generation INTEGER, held_snapshots INTEGER NOT NULL DEFAULT 0, is_elsewhere INTEGER NOT NULL DEFAULT 0, resets INTEGER NOT NULL DEFAULT 0, reset_ms INTEGER, incomplete_since_ms INTEGER, verified_ms INTEGER, differs TEXT);
+INSERT INTO "datasets" VALUES('categories','native:00000001-0000-4000-8000-000000000000/00000002-0000-4000-8000-000000000000/00000003-0000-4000-8000-000000000000','GEjgC1siMTk3YmFlMzciLCI5YWZhM2Y5NGU3M2YiLDIsMzU1NjY5Njc3MSxudWxsXQ',1,0,NULL,NULL,NULL,NULL,1795273484648,1795273484648,1,1795273484648,NULL,0,0,0,NULL,NULL,1795273484668,NULL);
+INSERT INTO "datasets" VALUES('products','native:00000001-0000-4000-8000-000000000000/00000002-0000-4000-8000-000000000000/00000003-0000-4000-8000-000000000000','jXmRAVsiMTk3YmFlMzciLCI0ZjhlZDYxZWJhYmYiLDUsMzU1NjY5Njc3MSxudWxsXQ',1,0,NULL,NULL,NULL,NULL,1795273484652,1795273484652,1,1795273484652,NULL,0,0,0,NULL,NULL,1795273484670,NULL);
+INSERT INTO "datasets" VALUES('promotions','native:00000001-0000-4000-8000-000000000000/00000002-0000-4000-8000-000000000000/00000003-0000-4000-8000-000000000000','_3GR4FsiMTk3YmFlMzciLCIzMDNkYzgyNWE2NjMiLDYsMzU1NjY5Njc3MSxudWxsXQ',1,0,NULL,NULL,NULL,NULL,1795273484656,1795273484656,1,1795273484656,NULL,0,0,0,NULL,NULL,1795273484672,NULL);
+INSERT INTO "datasets" VALUES('stock','native:00000001-0000-4000-8000-000000000000/00000002-0000-4000-8000-000000000000/00000003-0000-4000-8000-000000000000#01a1fea3-693a-7070-b445-4a56d0bdd9b5','CkPySVsiMTk3YmFlMzciLCI3MTAzMzkwMTQ4ZWEiLDE3LDk2Mzg1OTQwNCxudWxsXQ',1,0,NULL,NULL,NULL,NULL,1795273484711,1795273484711,0,1795273484665,NULL,0,0,0,NULL,NULL,NULL,NULL);
+CREATE TABLE leaves (
+    dataset TEXT NOT NULL,
+    leaf INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    versions INTEGER NOT NULL,
+    contents INTEGER NOT NULL,
+    PRIMARY KEY (dataset, leaf)
+) WITHOUT ROWID;
+INSERT INTO "leaves" VALUES('categories',0,0,0,0);
+INSERT INTO "leaves" VALUES('categories',1,0,0,0);
+INSERT INTO "leaves" VALUES('categories',2,0,0,0);
+INSERT INTO "leaves" VALUES('categories',3,0,0,0);
+INSERT INTO "leaves" VALUES('categories',4,0,0,0);
+INSERT INTO "leaves" VALUES('categories',5,0,0,0);
+INSERT INTO "leaves" VALUES('categories',6,0,0,0);
+INSERT INTO "leaves" VALUES('categories',7,0,0,0);
+INSERT INTO "leaves" VALUES('categories',8,0,0,0);
+INSERT INTO "leaves" VALUES('categories',9,0,0,0);
+INSERT INTO "leaves" VALUES('categories',10,0,0,0);
+INSERT INTO "leaves" VALUES('categories',11,0,0,0);
+INSERT INTO "leaves" VALUES('categories',12,0,0,0);
+INSERT INTO "leaves" VALUES('categories',13,0,0,0);
+INSERT INTO "leaves" VALUES('categories',14,0,0,0);
+INSERT INTO "leaves" VALUES('categories',15,0,0,0);
+INSERT INTO "leaves" VALUES('categories',16,0,0,0);
+INSERT INTO "leaves" VALUES('categories',17,0,0,0);
+INSERT INTO "leaves" VALUES('categories',18,0,0,0);
+INSERT INTO "leaves" VALUES('categories',19,0,0,0);
+INSERT INTO "leaves" VALUES('categories',20,0,0,0);
+INSERT INTO "leaves" VALUES('categories',21,0,0,0);
+INSERT INTO "leaves" VALUES('categories',22,0,0,0);
+INSERT INTO "leaves" VALUES('categories',23,0,0,0);
+INSERT INTO "leaves" VALUES('categories',24,0,0,0);
+INSERT INTO "leaves" VALUES('categories',25,0,0,0);
+INSERT INTO "leaves" VALUES('categories',26,0,0,0);
+INSERT INTO "leaves" VALUES('categories',27,0,0,0);
+INSERT INTO "leaves" VALUES('categories',28,0,0,0);
+INSERT INTO "leaves" VALUES('categories',29,0,0,0);
+INSERT INTO "leaves" VALUES('categories',30,0,0,0);
+INSERT INTO "leaves" VALUES('categories',31,0,0,0);
+INSERT INTO "leaves" VALUES('categories',32,0,0,0);
+INSERT INTO "leaves" VALUES('categories',33,0,0,0);
+INSERT INTO "leaves" VALUES('categories',34,0,0,0);
+INSERT INTO "leaves" VALUES('categories',35,0,0,0);
+INSERT INTO "leaves" VALUES('categories',36,0,0,0);
+INSERT INTO "leaves" VALUES('categories',37,0,0,0);
+INSERT INTO "leaves" VALUES('categories',38,0,0,0);
+INSERT INTO "leaves" VALUES('categories',39,0,0,0);
+INSERT INTO "leaves" VALUES('categories',40,0,0,0);
+INSERT INTO "leaves" VALUES('categories',41,0,0,0);
+INSERT INTO "leaves" VALUES('categories',42,0,0,0);
+INSERT INTO "leaves" VALUES('categories',43,0,0,0);
+INSERT INTO "leaves" VALUES('categories',44,0,0,0);
+INSERT INTO "leaves" VALUES('categories',45,0,0,0);
+INSERT INTO "leaves" VALUES('categories',46,0,0,0);
+INSERT INTO "leaves" VALUES('categories',47,0,0,0);
+INSERT INTO "leaves" VALUES('categories',48,0,0,0);
+INSERT INTO "leaves" VALUES('categories',49,0,0,0);
+INSERT INTO "leaves" VALUES('categories',50,0,0,0);
+INSERT INTO "leaves" VALUES('categories',51,0,0,0);
+INSERT INTO "leaves" VALUES('categories',52,0,0,0);
+INSERT INTO "leaves" VALUES('categories',53,0,0,0);
+INSERT INTO "leaves" VALUES('categories',54,0,0,0);
+INSERT INTO "leaves" VALUES('categories',55,0,0,0);
+INSERT INTO "leaves" VALUES('categories',56,0,0,0);
+INSERT INTO "leaves" VALUES('categories',57,0,0,0);
+INSERT INTO "leaves" VALUES('categories',58,0,0,0);
+INSERT INTO "leaves" VALUES('categories',59,0,0,0);
+INSERT INTO "leaves" VALUES('categories',60,0,0,0);
+INSERT INTO "leaves" VALUES('categories',61,0,0,0);
+INSERT INTO "leaves" VALUES('categories',62,0,0,0);
+INSERT INTO "leaves" VALUES('categories',63,0,0,0);
+INSERT INTO "leaves" VALUES('categories',64,0,0,0);
+INSERT INTO "leaves" VALUES('categories',65,0,0,0);
+INSERT INTO "leaves" VALUES('categories',66,0,0,0);
+INSERT INTO "leaves" VALUES('categories',67,0,0,0);
+INSERT INTO "leaves" VALUES('categories',68,0,0,0);
+INSERT INTO "leaves" VALUES('categories',69,0,0,0);
+INSERT INTO "leaves" VALUES('categories',70,0,0,0);
+INSERT INTO "leaves" VALUES('categories',71,0,0,0);
+INSERT INTO "leaves" VALUES('categories',72,0,0,0);
+INSERT INTO "leaves" VALUES('categories',73,0,0,0);
+INSERT INTO "leaves" VALUES('categories',74,0,0,0);
+INSERT INTO "leaves" VALUES('categories',75,0,0,0);
+INSERT INTO "leaves" VALUES('categories',76,0,0,0);
+INSERT INTO "leaves" VALUES('categories',77,0,0,0);
+INSERT INTO "leaves" VALUES('categories',78,0,0,0);
+INSERT INTO "leaves" VALUES('categories',79,0,0,0);
+INSERT INTO "leaves" VALUES('categories',80,0,0,0);
+INSERT INTO "leaves" VALUES('categories',81,0,0,0);
+INSERT INTO "leaves" VALUES('categories',82,0,0,0);
+INSERT INTO "leaves" VALUES('categories',83,0,0,0);
+INSERT INTO "leaves" VALUES('categories',84,0,0,0);
+INSERT INTO "leaves" VALUES('categories',85,0,0,0);
+INSERT INTO "leaves" VALUES('categories',86,0,0,0);
+INSERT INTO "leaves" VALUES('categories',87,0,0,0);
+INSERT INTO "leaves" VALUES('categories',88,0,0,0);
+INSERT INTO "leaves" VALUES('categories',89,0,0,0);
+INSERT INTO "leaves" VALUES('categories',90,0,0,0);
+INSERT INTO "leaves" VALUES('categories',91,0,0,0);
+INSERT INTO "leaves" VALUES('categories',92,0,0,0);
+INSERT INTO "leaves" VALUES('categories',93,0,0,0);
+INSERT INTO "leaves" VALUES('categories',94,0,0,0);
+INSERT INTO "leaves" VALUES('categories',95,0,0,0);
+INSERT INTO "leaves" VALUES('categories',96,0,0,0);
+INSERT INTO "leaves" VALUES('categories',97,0,0,0);
+INSERT INTO "leaves" VALUES('categories',98,0,0,0);
+INSERT INTO "leaves" VALUES('categories',99,0,0,0);
+INSERT INTO "leaves" VALUES('categories',100,0,0,0);
+INSERT INTO "leaves" VALUES('categories',101,0,0,0);
+INSERT INTO "leaves" VALUES('categories',102,1,572592556999671692,3635987531);
+INSERT INTO "leaves" VALUES('categories',103,0,0,0);
+INSERT INTO "leaves" VALUES('categories',104,0,0,0);
+INSERT INTO "leaves" VALUES('categories',105,0,0,0);
+INSERT INTO "leaves" VALUES('categories',106,0,0,0);
+INSERT INTO "leaves" VALUES('categories',107,0,0,0);
+INSERT INTO "leaves" VALUES('categories',108,0,0,0);
+INSERT INTO "leaves" VALUES('categories',109,0,0,0);
+INSERT INTO "leaves" VALUES('categories',110,0,0,0);
+INSERT INTO "leaves" VALUES('categories',111,0,0,0);
+INSERT INTO "leaves" VALUES('categories',112,0,0,0);
+INSERT INTO "leaves" VALUES('categories',113,0,0,0);
+INSERT INTO "leaves" VALUES('categories',114,0,0,0);
+INSERT INTO "leaves" VALUES('categories',115,0,0,0);
+INSERT INTO "leaves" VALUES('categories',116,0,0,0);
+INSERT INTO "leaves" VALUES('categories',117,0,0,0);
+INSERT INTO "leaves" VALUES('categories',118,0,0,0);
+INSERT INTO "leaves" VALUES('categories',119,0,0,0);
+INSERT INTO "leaves" VALUES('categories',120,0,0,0);
+INSERT INTO "leaves" VALUES('categories',121,0,0,0);
+INSERT INTO "leaves" VALUES('categories',122,0,0,0);
+INSERT INTO "leaves" VALUES('categories',123,0,0,0);
+INSERT INTO "leaves" VALUES('categories',124,0,0,0);
+INSERT INTO "leaves" VALUES('categories',125,0,0,0);
+INSERT INTO "leaves" VALUES('categories',126,0,0,0);
+INSERT INTO "leaves" VALUES('categories',127,0,0,0);
+INSERT INTO "leaves" VALUES('categories',128,0,0,0);
+INSERT INTO "leaves" VALUES('categories',129,0,0,0);
+INSERT INTO "leaves" VALUES('categories',130,0,0,0);
+INSERT INTO "leaves" VALUES('categories',131,0,0,0);
+INSERT INTO "leaves" VALUES('categories',132,0,0,0);
+INSERT INTO "leaves" VALUES('categories',133,0,0,0);
+INSERT INTO "leaves" VALUES('categories',134,0,0,0);
+INSERT INTO "leaves" VALUES('categories',135,0,0,0);
+INSERT INTO "leaves" VALUES('categories',136,0,0,0);
+INSERT INTO "leaves" VALUES('categories',137,0,0,0);
+INSERT INTO "leaves" VALUES('categories',138,0,0,0);
+INSERT INTO "leaves" VALUES('categories',139,0,0,0);
+INSERT INTO "leaves" VALUES('categories',140,0,0,0);
+INSERT INTO "leaves" VALUES('categories',141,0,0,0);
+INSERT INTO "leaves" VALUES('categories',142,0,0,0);
+INSERT INTO "leaves" VALUES('categories',143,0,0,0);
+INSERT INTO "leaves" VALUES('categories',144,0,0,0);
+INSERT INTO "leaves" VALUES('categories',145,0,0,0);
+INSERT INTO "leaves" VALUES('categories',146,0,0,0);
+INSERT INTO "leaves" VALUES('categories',147,0,0,0);
+INSERT INTO "leaves" VALUES('categories',148,0,0,0);
+INSERT INTO "leaves" VALUES('categories',149,0,0,0);
+INSERT INTO "leaves" VALUES('categories',150,0,0,0);
+INSERT INTO "leaves" VALUES('categories',151,0,0,0);
+INSERT INTO "leaves" VALUES('categories',152,0,0,0);
+INSERT INTO "leaves" VALUES('categories',153,0,0,0);
+INSERT INTO "leaves" VALUES('categories',154,0,0,0);
+INSERT INTO "leaves" VALUES('categories',155,0,0,0);
+INSERT INTO "leaves" VALUES('categories',156,0,0,0);
+INSERT INTO "leaves" VALUES('categories',157,0,0,0);
+INSERT INTO "leaves" VALUES('categories',158,0,0,0);
+INSERT INTO "leaves" VALUES('categories',159,0,0,0);
+INSERT INTO "leaves" VALUES('categories',160,0,0,0);
+INSERT INTO "leaves" VALUES('categories',161,0,0,0);
+INSERT INTO "leaves" VALUES('categories',162,0,0,0);
+INSERT INTO "leaves" VALUES('categories',163,0,0,0);
+INSERT INTO "leaves" VALUES('categories',164,0,0,0);
+INSERT INTO "leaves" VALUES('categories',165,0,0,0);
+INSERT INTO "leaves" VALUES('categories',166,0,0,0);
+INSERT INTO "leaves" VALUES('categories',167,0,0,0);
+INSERT INTO "leaves" VALUES('categories',168,0,0,0);
+INSERT INTO "leaves" VALUES('categories',169,0,0,0);
+INSERT INTO "leaves" VALUES('categories',170,0,0,0);
+INSERT INTO "leaves" VALUES('categories',171,0,0,0);
+INSERT INTO "leaves" VALUES('categories',172,0,0,0);
+INSERT INTO "leaves" VALUES('categories',173,0,0,0);
+INSERT INTO "leaves" VALUES('categories',174,0,0,0);
+INSERT INTO "leaves" VALUES('categories',175,0,0,0);
+INSERT INTO "leaves" VALUES('categories',176,0,0,0);
+INSERT INTO "leaves" VALUES('categories',177,0,0,0);
+INSERT INTO "leaves" VALUES('categories',178,0,0,0);
+INSERT INTO "leaves" VALUES('categories',179,0,0,0);
+INSERT INTO "leaves" VALUES('categories',180,0,0,0);
+INSERT INTO "leaves" VALUES('categories',181,0,0,0);
+INSERT INTO "leaves" VALUES('categories',182,0,0,0);
+INSERT INTO "leaves" VALUES('categories',183,0,0,0);
+INSERT INTO "leaves" VALUES('categories',184,0,0,0);
+INSERT INTO "leaves" VALUES('categories',185,0,0,0);
+INSERT INTO "leaves" VALUES('categories',186,0,0,0);
+INSERT INTO "leaves" VALUES('categories',187,0,0,0);
+INSERT INTO "leaves" VALUES('categories',188,0,0,0);
+INSERT INTO "leaves" VALUES('categories',189,0,0,0);
+INSERT INTO "leaves" VALUES('categories',190,0,0,0);
+INSERT INTO "leaves" VALUES('categories',191,0,0,0);
+INSERT INTO "leaves" VALUES('categories',192,0,0,0);
+INSERT INTO "leaves" VALUES('categories',193,0,0,0);
+INSERT INTO "leaves" VALUES('categories',194,0,0,0);
+INSERT INTO "leaves" VALUES('categories',195,0,0,0);
+INSERT INTO "leaves" VALUES('categories',196,0,0,0);
+INSERT INTO "leaves" VALUES('categories',197,0,0,0);
+INSERT INTO "leaves" VALUES('categories',198,1,-2046260289624874751,1594120718);
+INSERT INTO "leaves" VALUES('categories',199,0,0,0);
+INSERT INTO "leaves" VALUES('categories',200,0,0,0);
+INSERT INTO "leaves" VALUES('categories',201,0,0,0);
+INSERT INTO "leaves" VALUES('categories',202,0,0,0);
+INSERT INTO "leaves" VALUES('categories',203,0,0,0);
+INSERT INTO "leaves" VALUES('categories',204,0,0,0);
+INSERT INTO "leaves" VALUES('categories',205,0,0,0);
+INSERT INTO "leaves" VALUES('categories',206,0,0,0);
+INSERT INTO "leaves" VALUES('categories',207,0,0,0);
+INSERT INTO "leaves" VALUES('categories',208,0,0,0);
+INSERT INTO "leaves" VALUES('categories',209,0,0,0);
+INSERT INTO "leaves" VALUES('categories',210,0,0,0);
+INSERT INTO "leaves" VALUES('categories',211,0,0,0);
+INSERT INTO "leaves" VALUES('categories',212,0,0,0);
+INSERT INTO "leaves" VALUES('categories',213,0,0,0);
+INSERT INTO "leaves" VALUES('categories',214,0,0,0);
+INSERT INTO "leaves" VALUES('categories',215,0,0,0);
+INSERT INTO "leaves" VALUES('categories',216,0,0,0);
+INSERT INTO "leaves" VALUES('categories',217,0,0,0);
+INSERT INTO "leaves" VALUES('categories',218,0,0,0);
+INSERT INTO "leaves" VALUES('categories',219,0,0,0);
+INSERT INTO "leaves" VALUES('categories',220,0,0,0);
+INSERT INTO "leaves" VALUES('categories',221,0,0,0);
+INSERT INTO "leaves" VALUES('categories',222,0,0,0);
+INSERT INTO "leaves" VALUES('categories',223,0,0,0);
+INSERT INTO "leaves" VALUES('categories',224,0,0,0);
+INSERT INTO "leaves" VALUES('categories',225,0,0,0);
+INSERT INTO "leaves" VALUES('categories',226,0,0,0);
+INSERT INTO "leaves" VALUES('categories',227,0,0,0);
+INSERT INTO "leaves" VALUES('categories',228,0,0,0);
+INSERT INTO "leaves" VALUES('categories',229,0,0,0);
+INSERT INTO "leaves" VALUES('categories',230,0,0,0);
+INSERT INTO "leaves" VALUES('categories',231,0,0,0);
+INSERT INTO "leaves" VALUES('categories',232,0,0,0);
+INSERT INTO "leaves" VALUES('categories',233,0,0,0);
+INSERT INTO "leaves" VALUES('categories',234,0,0,0);
+INSERT INTO "leaves" VALUES('categories',235,0,0,0);
+INSERT INTO "leaves" VALUES('categories',236,0,0,0);
+INSERT INTO "leaves" VALUES('categories',237,0,0,0);
+INSERT INTO "leaves" VALUES('categories',238,0,0,0);
+INSERT INTO "leaves" VALUES('categories',239,0,0,0);
+INSERT INTO "leaves" VALUES('categories',240,0,0,0);
+INSERT INTO "leaves" VALUES('categories',241,0,0,0);
+INSERT INTO "leaves" VALUES('categories',242,0,0,0);
+INSERT INTO "leaves" VALUES('categories',243,0,0,0);
+INSERT INTO "leaves" VALUES('categories',244,0,0,0);
+INSERT INTO "leaves" VALUES('categories',245,0,0,0);
+INSERT INTO "leaves" VALUES('categories',246,0,0,0);
+INSERT INTO "leaves" VALUES('categories',247,0,0,0);
+INSERT INTO "leaves" VALUES('categories',248,0,0,0);
+INSERT INTO "leaves" VALUES('categories',249,0,0,0);
+INSERT INTO "leaves" VALUES('categories',250,0,0,0);
+INSERT INTO "leaves" VALUES('categories',251,0,0,0);
+INSERT INTO "leaves" VALUES('categories',252,0,0,0);
+INSERT INTO "leaves" VALUES('categories',253,0,0,0);
+INSERT INTO "leaves" VALUES('categories',254,0,0,0);
+INSERT INTO "leaves" VALUES('categories',255,0,0,0);
+INSERT INTO "leaves" VALUES('products',0,0,0,0);
+INSERT INTO "leaves" VALUES('products',1,0,0,0);
+INSERT INTO "leaves" VALUES('products',2,0,0,0);
+INSERT INTO "leaves" VALUES('products',3,0,0,0);
+INSERT INTO "leaves" VALUES('products',4,0,0,0);
+INSERT INTO "leaves" VALUES('products',5,0,0,0);
+INSERT INTO "leaves" VALUES('products',6,0,0,0);
+INSERT INTO "leaves" VALUES('products',7,0,0,0);
+INSERT INTO "leaves" VALUES('products',8,0,0,0);
+INSERT INTO "leaves" VALUES('products',9,0,0,0);
+INSERT INTO "leaves" VALUES('products',10,0,0,0);
+INSERT INTO "leaves" VALUES('products',11,0,0,0);
+INSERT INTO "leaves" VALUES('products',12,0,0,0);
+INSERT INTO "leaves" VALUES('products',13,0,0,0);
+INSERT INTO "leaves" VALUES('products',14,0,0,0);
+INSERT INTO "leaves" VALUES('products',15,0,0,0);
+INSERT INTO "leaves" VALUES('products',16,0,0,0);
+INSERT INTO "leaves" VALUES('products',17,0,0,0);
+INSERT INTO "leaves" VALUES('products',18,0,0,0);
+INSERT INTO "leaves" VALUES('products',19,0,0,0);
+INSERT INTO "leaves" VALUES('products',20,0,0,0);
+INSERT INTO "leaves" VALUES('products',21,1,4630882891596005782,560780363);
+INSERT INTO "leaves" VALUES('products',22,0,0,0);
+INSERT INTO "leaves" VALUES('products',23,0,0,0);
+INSERT INTO "leaves" VALUES('products',24,0,0,0);
+INSERT INTO "leaves" VALUES('products',25,0,0,0);
+INSERT INTO "leaves" VALUES('products',26,0,0,0);
+INSERT INTO "leaves" VALUES('products',27,0,0,0);
+INSERT INTO "leaves" VALUES('products',28,0,0,0);
+INSERT INTO "leaves" VALUES('products',29,0,0,0);
+INSERT INTO "leaves" VALUES('products',30,0,0,0);
+INSERT INTO "leaves" VALUES('products',31,0,0,0);
+INSERT INTO "leaves" VALUES('products',32,0,0,0);
+INSERT INTO "leaves" VALUES('products',33,0,0,0);
+INSERT INTO "leaves" VALUES('products',34,0,0,0);
+INSERT INTO "leaves" VALUES('products',35,0,0,0);
+INSERT INTO "leaves" VALUES('products',36,0,0,0);
+INSERT INTO "leaves" VALUES('products',37,0,0,0);
+INSERT INTO "leaves" VALUES('products',38,0,0,0);
+INSERT INTO "leaves" VALUES('products',39,0,0,0);
+INSERT INTO "leaves" VALUES('products',40,0,0,0);
+INSERT INTO "leaves" VALUES('products',41,0,0,0);
+INSERT INTO "leaves" VALUES('products',42,0,0,0);
+INSERT INTO "leaves" VALUES('products',43,0,0,0);
+INSERT INTO "leaves" VALUES('products',44,0,0,0);
+INSERT INTO "leaves" VALUES('products',45,0,0,0);
+INSERT INTO "leaves" VALUES('products',46,0,0,0);
+INSERT INTO "leaves" VALUES('products',47,0,0,0);
+INSERT INTO "leaves" VALUES('products',48,0,0,0);
+INSERT INTO "leaves" VALUES('products',49,0,0,0);
+INSERT INTO "leaves" VALUES('products',50,0,0,0);
+INSERT INTO "leaves" VALUES('products',51,0,0,0);
+INSERT INTO "leaves" VALUES('products',52,0,0,0);
+INSERT INTO "leaves" VALUES('products',53,0,0,0);
+INSERT INTO "leaves" VALUES('products',54,0,0,0);
+INSERT INTO "leaves" VALUES('products',55,0,0,0);
+INSERT INTO "leaves" VALUES('products',56,0,0,0);
+INSERT INTO "leaves" VALUES('products',57,0,0,0);
+INSERT INTO "leaves" VALUES('products',58,0,0,0);
+INSERT INTO "leaves" VALUES('products',59,0,0,0);
+INSERT INTO "leaves" VALUES('products',60,0,0,0);
+INSERT INTO "leaves" VALUES('products',61,0,0,0);
+INSERT INTO "leaves" VALUES('products',62,0,0,0);
+INSERT INTO "leaves" VALUES('products',63,0,0,0);
+INSERT INTO "leaves" VALUES('products',64,0,0,0);
+INSERT INTO "leaves" VALUES('products',65,0,0,0);
+INSERT INTO "leaves" VALUES('products',66,0,0,0);
+INSERT INTO "leaves" VALUES('products',67,0,0,0);
+INSERT INTO "leaves" VALUES('products',68,0,0,0);
+INSERT INTO "leaves" VALUES('products',69,0,0,0);
+INSERT INTO "leaves" VALUES('products',70,0,0,0);
+INSERT INTO "leaves" VALUES('products',71,0,0,0);
+INSERT INTO "leaves" VALUES('products',72,0,0,0);
+INSERT INTO "leaves" VALUES('products',73,0,0,0);
+INSERT INTO "leaves" VALUES('products',74,0,0,0);
+INSERT INTO "leaves" VALUES('products',75,0,0,0);
+INSERT INTO "leaves" VALUES('products',76,0,0,0);
+INSERT INTO "leaves" VALUES('products',77,0,0,0);
+INSERT INTO "leaves" VALUES('products',78,0,0,0);
+INSERT INTO "leaves" VALUES('products',79,0,0,0);
+INSERT INTO "leaves" VALUES('products',80,0,0,0);
+INSERT INTO "leaves" VALUES('products',81,0,0,0);
+INSERT INTO "leaves" VALUES('products',82,0,0,0);
+INSERT INTO "leaves" VALUES('products',83,0,0,0);
+INSERT INTO "leaves" VALUES('products',84,0,0,0);
+INSERT INTO "leaves" VALUES('products',85,0,0,0);
+INSERT INTO "leaves" VALUES('products',86,0,0,0);
+INSERT INTO "leaves" VALUES('products',87,0,0,0);
+INSERT INTO "leaves" VALUES('products',88,0,0,0);
+INSERT INTO "leaves" VALUES('products',89,0,0,0);
+INSERT INTO "leaves" VALUES('products',90,0,0,0);
+INSERT INTO "leaves" VALUES('products',91,0,0,0);
+INSERT INTO "leaves" VALUES('products',92,0,0,0);
+INSERT INTO "leaves" VALUES('products',93,0,0,0);
+INSERT INTO "leaves" VALUES('products',94,0,0,0);
+INSERT INTO "leaves" VALUES('products',95,0,0,0);
+INSERT INTO "leaves" VALUES('products',96,0,0,0);
+INSERT INTO "leaves" VALUES('products',97,0,0,0);
+INSERT INTO "leaves" VALUES('products',98,0,0,0);
+INSERT INTO "leaves" VALUES('products',99,1,-167549442471863564,108187096);
+INSERT INTO "leaves" VALUES('products',100,0,0,0);
+INSERT INTO "leaves" VALUES('products',101,0,0,0);
+INSERT INTO "leaves" VALUES('products',102,0,0,0);
+INSERT INTO "leaves" VALUES('products',103,0,0,0);
+INSERT INTO "leaves" VALUES('products',104,0,0,0);
+INSERT INTO "leaves" VALUES('products',105,0,0,0);
+INSERT INTO "leaves" VALUES('products',106,0,0,0);
+INSERT INTO "leaves" VALUES('products',107,0,0,0);
+INSERT INTO "leaves" VALUES('products',108,0,0,0);
+INSERT INTO "leaves" VALUES('products',109,0,0,0);
+INSERT INTO "leaves" VALUES('products',110,0,0,0);
+INSERT INTO "leaves" VALUES('products',111,0,0,0);
+INSERT INTO "leaves" VALUES('products',112,0,0,0);
+INSERT INTO "leaves" VALUES('products',113,0,0,0);
+INSERT INTO "leaves" VALUES('products',114,0,0,0);
+INSERT INTO "leaves" VALUES('products',115,0,0,0);
+INSERT INTO "leaves" VALUES('products',116,0,0,0);
+INSERT INTO "leaves" VALUES('products',117,0,0,0);
+INSERT INTO "leaves" VALUES('products',118,0,0,0);
+INSERT INTO "leaves" VALUES('products',119,0,0,0);
+INSERT INTO "leaves" VALUES('products',120,0,0,0);
+INSERT INTO "leaves" VALUES('products',121,0,0,0);
+INSERT INTO "leaves" VALUES('products',122,0,0,0);
+INSERT INTO "leaves" VALUES('products',123,0,0,0);
+INSERT INTO "leaves" VALUES('products',124,0,0,0);
+INSERT INTO "leaves" VALUES('products',125,0,0,0);
+INSERT INTO "leaves" VALUES('products',126,0,0,0);
+INSERT INTO "leaves" VALUES('products',127,0,0,0);
+INSERT INTO "leaves" VALUES('products',128,0,0,0);
+INSERT INTO "leaves" VALUES('products',129,0,0,0);
+INSERT INTO "leaves" VALUES('products',130,0,0,0);
+INSERT INTO "leaves" VALUES('products',131,0,0,0);
+INSERT INTO "leaves" VALUES('products',132,0,0,0);
+INSERT INTO "leaves" VALUES('products',133,0,0,0);
+INSERT INTO "leaves" VALUES('products',134,0,0,0);
+INSERT INTO "leaves" VALUES('products',135,0,0,0);
+INSERT INTO "leaves" VALUES('products',136,0,0,0);
+INSERT INTO "leaves" VALUES('products',137,0,0,0);
+INSERT INTO "leaves" VALUES('products',138,0,0,0);
+INSERT INTO "leaves" VALUES('products',139,0,0,0);
+INSERT INTO "leaves" VALUES('products',140,0,0,0);
+INSERT INTO "leaves" VALUES('products',141,0,0,0);
+INSERT INTO "leaves" VALUES('products',142,0,0,0);
+INSERT INTO "leaves" VALUES('products',143,0,0,0);
+INSERT INTO "leaves" VALUES('products',144,0,0,0);
+INSERT INTO "leaves" VALUES('products',145,0,0,0);
+INSERT INTO "leaves" VALUES('products',146,0,0,0);
+INSERT INTO "leaves" VALUES('products',147,0,0,0);
+INSERT INTO "leaves" VALUES('products',148,0,0,0);
+INSERT INTO "leaves" VALUES('products',149,0,0,0);
+INSERT INTO "leaves" VALUES('products',150,0,0,0);
+INSERT INTO "leaves" VALUES('products',151,0,0,0);
+INSERT INTO "leaves" VALUES('products',152,0,0,0);
+INSERT INTO "leaves" VALUES('products',153,0,0,0);
+INSERT INTO "leaves" VALUES('products',154,0,0,0);
+INSERT INTO "leaves" VALUES('products',155,0,0,0);
+INSERT INTO "leaves" VALUES('products',156,0,0,0);
+INSERT INTO "leaves" VALUES('products',157,0,0,0);
+INSERT INTO "leaves" VALUES('products',158,0,0,0);
+INSERT INTO "leaves" VALUES('products',159,0,0,0);
+INSERT INTO "leaves" VALUES('products',160,0,0,0);
+INSERT INTO "leaves" VALUES('products',161,0,0,0);
+INSERT INTO "leaves" VALUES('products',162,0,0,0);
+INSERT INTO "leaves" VALUES('products',163,0,0,0);
+INSERT INTO "leaves" VALUES('products',164,0,0,0);
+INSERT INTO "leaves" VALUES('products',165,0,0,0);
+INSERT INTO "leaves" VALUES('products',166,0,0,0);
+INSERT INTO "leaves" VALUES('products',167,0,0,0);
+INSERT INTO "leaves" VALUES('products',168,0,0,0);
+INSERT INTO "leaves" VALUES('products',169,0,0,0);
+INSERT INTO "leaves" VALUES('products',170,0,0,0);
+INSERT INTO "leaves" VALUES('products',171,0,0,0);
+INSERT INTO "leaves" VALUES('products',172,0,0,0);
+INSERT INTO "leaves" VALUES('products',173,0,0,0);
+INSERT INTO "leaves" VALUES('products',174,0,0,0);
+INSERT INTO "leaves" VALUES('products',175,0,0,0);
+INSERT INTO "leaves" VALUES('products',176,0,0,0);
+INSERT INTO "leaves" VALUES('products',177,0,0,0);
+INSERT INTO "leaves" VALUES('products',178,0,0,0);
+INSERT INTO "leaves" VALUES('products',179,0,0,0);
+INSERT INTO "leaves" VALUES('products',180,0,0,0);
+INSERT INTO "leaves" VALUES('products',181,0,0,0);
+INSERT INTO "leaves" VALUES('products',182,0,0,0);
+INSERT INTO "leaves" VALUES('products',183,0,0,0);
+INSERT INTO "leaves" VALUES('products',184,0,0,0);
+INSERT INTO "leaves" VALUES('products',185,0,0,0);
+INSERT INTO "leaves" VALUES('products',186,0,0,0);
+INSERT INTO "leaves" VALUES('products',187,0,0,0);
+INSERT INTO "leaves" VALUES('products',188,0,0,0);
+INSERT INTO "leaves" VALUES('products',189,0,0,0);
+INSERT INTO "leaves" VALUES('products',190,0,0,0);
+INSERT INTO "leaves" VALUES('products',191,0,0,0);
+INSERT INTO "leaves" VALUES('products',192,0,0,0);
+INSERT INTO "leaves" VALUES('products',193,1,3823329407822278486,700922958);
+INSERT INTO "leaves" VALUES('products',194,0,0,0);
+INSERT INTO "leaves" VALUES('products',195,0,0,0);
+INSERT INTO "leaves" VALUES('products',196,0,0,0);
+INSERT INTO "leaves" VALUES('products',197,0,0,0);
+INSERT INTO "leaves" VALUES('products',198,0,0,0);
+INSERT INTO "leaves" VALUES('products',199,0,0,0);
+INSERT INTO "leaves" VALUES('products',200,0,0,0);
+INSERT INTO "leaves" VALUES('products',201,0,0,0);
+INSERT INTO "leaves" VALUES('products',202,0,0,0);
+INSERT INTO "leaves" VALUES('products',203,0,0,0);
+INSERT INTO "leaves" VALUES('products',204,0,0,0);
+INSERT INTO "leaves" VALUES('products',205,0,0,0);
+INSERT INTO "leaves" VALUES('products',206,0,0,0);
+INSERT INTO "leaves" VALUES('products',207,0,0,0);
+INSERT INTO "leaves" VALUES('products',208,0,0,0);
+INSERT INTO "leaves" VALUES('products',209,0,0,0);
+INSERT INTO "leaves" VALUES('products',210,0,0,0);
+INSERT INTO "leaves" VALUES('products',211,0,0,0);
+INSERT INTO "leaves" VALUES('products',212,0,0,0);
+INSERT INTO "leaves" VALUES('products',213,0,0,0);
+INSERT INTO "leaves" VALUES('products',214,0,0,0);
+INSERT INTO "leaves" VALUES('products',215,0,0,0);
+INSERT INTO "leaves" VALUES('products',216,0,0,0);
+INSERT INTO "leaves" VALUES('products',217,0,0,0);
+INSERT INTO "leaves" VALUES('products',218,0,0,0);
+INSERT INTO "leaves" VALUES('products',219,0,0,0);
+INSERT INTO "leaves" VALUES('products',220,0,0,0);
+INSERT INTO "leaves" VALUES('products',221,0,0,0);
+INSERT INTO "leaves" VALUES('products',222,0,0,0);
+INSERT INTO "leaves" VALUES('products',223,0,0,0);
+INSERT INTO "leaves" VALUES('products',224,0,0,0);
+INSERT INTO "leaves" VALUES('products',225,0,0,0);
+INSERT INTO "leaves" VALUES('products',226,0,0,0);
+INSERT INTO "leaves" VALUES('products',227,0,0,0);
+INSERT INTO "leaves" VALUES('products',228,0,0,0);
+INSERT INTO "leaves" VALUES('products',229,0,0,0);
+INSERT INTO "leaves" VALUES('products',230,0,0,0);
+INSERT INTO "leaves" VALUES('products',231,0,0,0);
+INSERT INTO "leaves" VALUES('products',232,0,0,0);
+INSERT INTO "leaves" VALUES('products',233,0,0,0);
+INSERT INTO "leaves" VALUES('products',234,0,0,0);
+INSERT INTO "leaves" VALUES('products',235,0,0,0);
+INSERT INTO "leaves" VALUES('products',236,0,0,0);
+INSERT INTO "leaves" VALUES('products',237,0,0,0);
+INSERT INTO "leaves" VALUES('products',238,0,0,0);
+INSERT INTO "leaves" VALUES('products',239,0,0,0);
+INSERT INTO "leaves" VALUES('products',240,0,0,0);
+INSERT INTO "leaves" VALUES('products',241,0,0,0);
+INSERT INTO "leaves" VALUES('products',242,0,0,0);
+INSERT INTO "leaves" VALUES('products',243,0,0,0);
+INSERT INTO "leaves" VALUES('products',244,0,0,0);
+INSERT INTO "leaves" VALUES('products',245,0,0,0);
+INSERT INTO "leaves" VALUES('products',246,0,0,0);
+INSERT INTO "leaves" VALUES('products',247,0,0,0);
+INSERT INTO "leaves" VALUES('products',248,0,0,0);
+INSERT INTO "leaves" VALUES('products',249,0,0,0);
+INSERT INTO "leaves" VALUES('products',250,0,0,0);
+INSERT INTO "leaves" VALUES('products',251,0,0,0);
+INSERT INTO "leaves" VALUES('products',252,0,0,0);
+INSERT INTO "leaves" VALUES('products',253,0,0,0);
+INSERT INTO "leaves" VALUES('products',254,0,0,0);
+INSERT INTO "leaves" VALUES('products',255,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',0,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',1,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',2,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',3,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',4,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',5,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',6,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',7,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',8,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',9,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',10,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',11,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',12,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',13,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',14,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',15,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',16,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',17,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',18,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',19,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',20,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',21,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',22,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',23,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',24,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',25,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',26,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',27,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',28,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',29,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',30,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',31,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',32,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',33,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',34,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',35,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',36,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',37,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',38,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',39,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',40,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',41,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',42,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',43,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',44,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',45,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',46,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',47,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',48,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',49,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',50,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',51,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',52,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',53,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',54,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',55,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',56,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',57,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',58,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',59,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',60,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',61,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',62,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',63,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',64,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',65,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',66,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',67,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',68,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',69,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',70,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',71,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',72,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',73,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',74,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',75,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',76,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',77,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',78,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',79,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',80,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',81,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',82,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',83,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',84,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',85,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',86,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',87,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',88,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',89,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',90,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',91,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',92,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',93,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',94,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',95,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',96,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',97,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',98,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',99,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',100,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',101,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',102,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',103,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',104,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',105,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',106,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',107,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',108,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',109,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',110,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',111,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',112,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',113,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',114,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',115,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',116,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',117,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',118,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',119,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',120,1,3662822435775198872,79163170);
+INSERT INTO "leaves" VALUES('promotions',121,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',122,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',123,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',124,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',125,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',126,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',127,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',128,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',129,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',130,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',131,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',132,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',133,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',134,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',135,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',136,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',137,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',138,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',139,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',140,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',141,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',142,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',143,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',144,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',145,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',146,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',147,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',148,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',149,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',150,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',151,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',152,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',153,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',154,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',155,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',156,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',157,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',158,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',159,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',160,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',161,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',162,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',163,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',164,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',165,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',166,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',167,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',168,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',169,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',170,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',171,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',172,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',173,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',174,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',175,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',176,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',177,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',178,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',179,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',180,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',181,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',182,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',183,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',184,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',185,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',186,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',187,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',188,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',189,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',190,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',191,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',192,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',193,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',194,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',195,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',196,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',197,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',198,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',199,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',200,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',201,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',202,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',203,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',204,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',205,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',206,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',207,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',208,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',209,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',210,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',211,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',212,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',213,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',214,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',215,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',216,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',217,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',218,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',219,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',220,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',221,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',222,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',223,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',224,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',225,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',226,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',227,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',228,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',229,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',230,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',231,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',232,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',233,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',234,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',235,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',236,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',237,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',238,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',239,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',240,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',241,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',242,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',243,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',244,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',245,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',246,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',247,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',248,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',249,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',250,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',251,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',252,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',253,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',254,0,0,0);
+INSERT INTO "leaves" VALUES('promotions',255,0,0,0);
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+INSERT INTO "meta" VALUES('min_writer','1');
+INSERT INTO "meta" VALUES('capabilities','["cursor","digest","events","gzip_requests","heartbeat","receipts","sales_batch","stock"]');
+INSERT INTO "meta" VALUES('profile','native');
+INSERT INTO "meta" VALUES('store_name','Main');
+INSERT INTO "meta" VALUES('store_code','S01');
+INSERT INTO "meta" VALUES('timezone','Asia/Jakarta');
+INSERT INTO "meta" VALUES('day_start','04:00');
+INSERT INTO "meta" VALUES('currency','IDR');
+INSERT INTO "meta" VALUES('auto_sync_enabled','true');
+INSERT INTO "meta" VALUES('sync_interval_hours','6');
+INSERT INTO "meta" VALUES('sync_strategy','include_future');
+INSERT INTO "meta" VALUES('future_days','7');
+INSERT INTO "meta" VALUES('past_days','1');
+INSERT INTO "meta" VALUES('include_inactive','false');
+INSERT INTO "meta" VALUES('epoch','197bae37-5a9a-43b7-b873-dfd643fc33eb');
+INSERT INTO "meta" VALUES('pulled_day','2026-11-21 2026-11-21');
+INSERT INTO "meta" VALUES('version','[6,"2026-11-21T15:04:44.535637Z",{"categories":{"version":"2","count":2},"products":{"version":"5","count":3},"promotions":{"version":"6","count":1}}]');
+INSERT INTO "meta" VALUES('version_number','6');
+INSERT INTO "meta" VALUES('etag','"5f2efa3dfa5c82d6080bdfb4fcc00d63"');
+INSERT INTO "meta" VALUES('etag_ms','1795273484658');
+INSERT INTO "meta" VALUES('verify_due_ms','1795295084646');
+INSERT INTO "meta" VALUES('every_row_ms','1795273484646');
+INSERT INTO "meta" VALUES('health','{"score":100.0,"rows":6,"valid":6,"validated_at":"2026-11-21T15:04:44Z","totals":[],"has_come":true}');
+INSERT INTO "meta" VALUES('stock_seen','{"journal_id":"01a1fea3-693a-7070-b445-4a56d0bdd9b5","contiguous_seq":8,"beyond":[]}');
+CREATE TABLE older (
+    dataset TEXT NOT NULL,
+    id TEXT NOT NULL,
+    updated_us INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    PRIMARY KEY (dataset, id)
+) WITHOUT ROWID;
+CREATE TABLE products (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    category_id TEXT,
+    name TEXT NOT NULL,
+    sku TEXT,
+    barcode TEXT,
+    price TEXT,
+    is_active INTEGER NOT NULL,
+    is_volatile INTEGER NOT NULL,
+    row_version INTEGER NOT NULL,
+    updated_us INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+INSERT INTO "products" VALUES(1,'00000006-0000-4000-8000-000000000000','00000004-0000-4000-8000-000000000000','Cola 330 ml','COLA-330','5000112546415','7500.00',1,0,3,0,1,X'7B226964223A2230303030303030362D303030302D343030302D383030302D303030303030303030303030222C22636F6D70616E795F6964223A2230303030303030312D303030302D343030302D383030302D303030303030303030303030222C226272616E645F6964223A2230303030303030322D303030302D343030302D383030302D303030303030303030303030222C2273746F72655F6964223A6E756C6C2C2263617465676F72795F6964223A2230303030303030342D303030302D343030302D383030302D303030303030303030303030222C226E616D65223A22436F6C6120333330206D6C222C22736B75223A22434F4C412D333330222C22626172636F6465223A2235303030313132353436343135222C227072696365223A22373530302E3030222C22636F7374223A22353030302E3030222C2269735F616374697665223A747275652C2269735F766F6C6174696C65223A66616C73652C226861735F6D6F64696669657273223A66616C73652C2272656F726465725F6C6576656C223A22362E303030222C22696D6167655F75726C223A6E756C6C2C226465736372697074696F6E223A6E756C6C2C22637265617465645F6174223A22323032362D31312D32315431353A30343A34342E3533363036365A222C22757064617465645F6174223A22323032362D31312D32315431353A30343A34342E3533363036365A222C22726F775F76657273696F6E223A337D');
+INSERT INTO "products" VALUES(2,'00000007-0000-4000-8000-000000000000','00000004-0000-4000-8000-000000000000','Water 600 ml','WATER-600','8991234567890','3500.00',1,0,4,0,1,X'7B226964223A2230303030303030372D303030302D343030302D383030302D303030303030303030303030222C22636F6D70616E795F6964223A2230303030303030312D303030302D343030302D383030302D303030303030303030303030222C226272616E645F6964223A2230303030303030322D303030302D343030302D383030302D303030303030303030303030222C2273746F72655F6964223A6E756C6C2C2263617465676F72795F6964223A2230303030303030342D303030302D343030302D383030302D303030303030303030303030222C226E616D65223A22576174657220363030206D6C222C22736B75223A2257415445522D363030222C22626172636F6465223A2238393931323334353637383930222C227072696365223A22333530302E3030222C22636F7374223A22323030302E3030222C2269735F616374697665223A747275652C2269735F766F6C6174696C65223A66616C73652C226861735F6D6F64696669657273223A66616C73652C2272656F726465725F6C6576656C223A6E756C6C2C22696D6167655F75726C223A6E756C6C2C226465736372697074696F6E223A6E756C6C2C22637265617465645F6174223A22323032362D31312D32315431353A30343A34342E3533363036365A222C22757064617465645F6174223A22323032362D31312D32315431353A30343A34342E3533363036365A222C22726F775F76657273696F6E223A347D');
+INSERT INTO "products" VALUES(3,'00000008-0000-4000-8000-000000000000','00000005-0000-4000-8000-000000000000','Bread by weight','BREAD-KG',NULL,'42000.00',1,1,5,0,1,X'7B226964223A2230303030303030382D303030302D343030302D383030302D303030303030303030303030222C22636F6D70616E795F6964223A2230303030303030312D303030302D343030302D383030302D303030303030303030303030222C226272616E645F6964223A2230303030303030322D303030302D343030302D383030302D303030303030303030303030222C2273746F72655F6964223A6E756C6C2C2263617465676F72795F6964223A2230303030303030352D303030302D343030302D383030302D303030303030303030303030222C226E616D65223A22427265616420627920776569676874222C22736B75223A2242524541442D4B47222C22626172636F6465223A6E756C6C2C227072696365223A2234323030302E3030222C22636F7374223A6E756C6C2C2269735F616374697665223A747275652C2269735F766F6C6174696C65223A747275652C226861735F6D6F64696669657273223A66616C73652C2272656F726465725F6C6576656C223A6E756C6C2C22696D6167655F75726C223A6E756C6C2C226465736372697074696F6E223A6E756C6C2C22637265617465645F6174223A22323032362D31312D32315431353A30343A34342E3533363036365A222C22757064617465645F6174223A22323032362D31312D32315431353A30343A34342E3533363036365A222C22726F775F76657273696F6E223A357D');
+PRAGMA writable_schema=ON;
+INSERT INTO sqlite_master(type,name,tbl_name,rootpage,sql)VALUES('table','products_text','products_text',0,'CREATE VIRTUAL TABLE products_text USING fts5 (
+    name, sku, content = ''products'', content_rowid = ''number'', tokenize = ''unicode61 remove_diacritics 2''
+)');
+CREATE TABLE 'products_text_config'(k PRIMARY KEY, v) WITHOUT ROWID;
+INSERT INTO "products_text_config" VALUES('version',4);
+CREATE TABLE 'products_text_data'(id INTEGER PRIMARY KEY, block BLOB);
+INSERT INTO "products_text_data" VALUES(1,X'030906');
+INSERT INTO "products_text_data" VALUES(10,X'000000000101010001010101');
+INSERT INTO "products_text_data" VALUES(137438953473,X'0000006304303333300108030101030103363030020803010103010562726561640308020101020201790302030104636F6C6101080201010201026B67030601010301026D6C0102040102040105776174657202080201010202056569676874030204040B0B0D060C090A0D');
+CREATE TABLE 'products_text_docsize'(id INTEGER PRIMARY KEY, sz BLOB);
+INSERT INTO "products_text_docsize" VALUES(1,X'0302');
+INSERT INTO "products_text_docsize" VALUES(2,X'0302');
+INSERT INTO "products_text_docsize" VALUES(3,X'0302');
+CREATE TABLE 'products_text_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
+INSERT INTO "products_text_idx" VALUES(1,X'',2);
+CREATE TABLE promotions (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    code TEXT,
+    name TEXT NOT NULL,
+    is_active INTEGER NOT NULL,
+    start_date TEXT,
+    end_date TEXT,
+    row_version INTEGER NOT NULL,
+    updated_us INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+INSERT INTO "promotions" VALUES(1,'00000009-0000-4000-8000-000000000000','COLA10','Cola 10 % off',1,NULL,NULL,6,0,1,X'7B226964223A2230303030303030392D303030302D343030302D383030302D303030303030303030303030222C22636F6465223A22434F4C413130222C226E616D65223A22436F6C612031302025206F6666222C22636F6D70616E795F6964223A2230303030303030312D303030302D343030302D383030302D303030303030303030303030222C226272616E645F6964223A2230303030303030322D303030302D343030302D383030302D303030303030303030303030222C2270726F6D6F5F74797065223A2270657263656E745F646973636F756E74222C226170706C795F746F223A2270726F64756374222C22657865637574696F6E5F7374616765223A226974656D5F6C6576656C222C22657865637574696F6E5F7072696F72697479223A3530302C2269735F616374697665223A747275652C2269735F6175746F5F6170706C79223A747275652C22726571756972655F766F7563686572223A66616C73652C226D656D6265725F6F6E6C79223A66616C73652C2269735F737461636B61626C65223A66616C73652C2276616C6964697479223A7B2273746172745F64617465223A6E756C6C2C22656E645F64617465223A6E756C6C2C2274696D655F7374617274223A6E756C6C2C2274696D655F656E64223A6E756C6C2C22646179735F6F665F7765656B223A6E756C6C2C226578636C7564655F686F6C6964617973223A66616C73657D2C2273636F7065223A7B226170706C795F746F223A2270726F64756374222C2263617465676F72696573223A5B5D2C2270726F6475637473223A5B2230303030303030362D303030302D343030302D383030302D303030303030303030303030225D2C226578636C7564655F63617465676F72696573223A5B5D2C226578636C7564655F70726F6475637473223A5B5D7D2C22746172676574696E67223A7B2273746F726573223A5B5D2C226272616E6473223A5B5D2C226D656D6265725F6F6E6C79223A66616C73652C226D656D6265725F7469657273223A5B5D2C22637573746F6D65725F74797065223A22616C6C222C2273616C65735F6368616E6E656C73223A5B5D7D2C2272756C6573223A7B2274797065223A2270657263656E74222C22646973636F756E745F70657263656E74223A223130227D2C226C696D697473223A7B226D61785F75736573223A6E756C6C2C226D61785F757365735F7065725F637573746F6D6572223A6E756C6C2C226D61785F757365735F7065725F646179223A6E756C6C2C2263757272656E745F75736573223A307D2C22636F6D70696C65645F6174223A22323032362D31312D32315431353A30343A34342E3533363133345A222C22636F6D70696C65725F76657273696F6E223A22312E302E30222C22757064617465645F6174223A22323032362D31312D32315431353A30343A34342E3533363133345A222C22726F775F76657273696F6E223A367D');
+CREATE TABLE refused (
+    dataset TEXT NOT NULL,
+    id TEXT NOT NULL,
+    row_version INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    body BLOB NOT NULL,
+    generation INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    PRIMARY KEY (dataset, id)
+);
+CREATE TABLE stock (
+    product_id TEXT PRIMARY KEY,
+    quantity TEXT NOT NULL,
+    reorder_level TEXT,
+    generation INTEGER NOT NULL
+);
+INSERT INTO "stock" VALUES('00000006-0000-4000-8000-000000000000','36.000','6.000',1);
+INSERT INTO "stock" VALUES('00000007-0000-4000-8000-000000000000','118.500','12.000',1);
+CREATE TABLE sync_runs (
+    id INTEGER PRIMARY KEY,
+    finished_ms INTEGER NOT NULL,
+    report TEXT NOT NULL
+);
+INSERT INTO "sync_runs" VALUES(1,1795273484672,'{"schema":1,"pushed":{"created":0,"duplicate":0,"rejected":0,"retry":0,"usages":{"created":0,"duplicate":0,"rejected":0,"retry":0}},"pulled":{"categories":{"upserts":2,"deletes":0,"refused":0,"pages":1,"snapshot":true,"held":0},"products":{"upserts":3,"deletes":0,"refused":0,"pages":1,"snapshot":true,"held":0},"promotions":{"upserts":1,"deletes":0,"refused":0,"pages":1,"snapshot":true,"held":0},"stock":{"upserts":2,"deletes":0,"refused":0,"pages":1,"snapshot":true,"held":0}},"unchanged":false,"offered_again":0,"verified":{"in_sync":true,"drift":0,"repaired":0,"datasets":{"categories":true,"products":true,"promotions":true}},"errors":[]}');
+INSERT INTO "sync_runs" VALUES(2,1795273484711,'{"schema":1,"pushed":{"created":8,"duplicate":0,"rejected":0,"retry":0,"usages":{"created":6,"duplicate":0,"rejected":0,"retry":0}},"pulled":{"stock":{"upserts":2,"deletes":0,"refused":0,"pages":1,"snapshot":false,"held":0}},"unchanged":true,"offered_again":0,"verified":null,"errors":[]}');
+PRAGMA writable_schema=OFF;
+COMMIT;
+-- open the file anew
+BEGIN TRANSACTION;
+CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
+    ON "_sqlite_migrations" ("migration_set", "name");
+CREATE INDEX products_by_category ON products (category_id) WHERE category_id IS NOT NULL;
+CREATE INDEX products_by_sku ON products (sku) WHERE sku IS NOT NULL;
+CREATE INDEX products_by_barcode ON products (barcode) WHERE barcode IS NOT NULL;
+CREATE TRIGGER products_text_insert AFTER INSERT ON products
+BEGIN
+    INSERT INTO products_text (rowid, name, sku) VALUES (new.number, new.name, new.sku);
+END;
+CREATE TRIGGER products_text_delete AFTER DELETE ON products
+BEGIN
+    INSERT INTO products_text (products_text, rowid, name, sku) VALUES ('delete', old.number, old.name, old.sku);
+END;
+CREATE TRIGGER products_text_update AFTER UPDATE OF name, sku ON products
+BEGIN
+    INSERT INTO products_text (products_text, rowid, name, sku) VALUES ('delete', old.number, old.name, old.sku);
+    INSERT INTO products_text (rowid, name, sku) VALUES (new.number, new.name, new.sku);
+END;
+PRAGMA writable_schema=OFF;
+COMMIT;
+PRAGMA user_version = 0;
+PRAGMA application_id = 0;
