@@ -15,12 +15,13 @@ PACKAGE = ROOT / "edge_agent"
 # Each floor with what it may import of the project, itself apart. `edge_agent` is the package's own version and names.
 FLOORS: dict[str, set[str]] = {
     "errors": set(),
+    "lean": set(),
     "domain": {"errors"},
     "clock": set(),
     "timekeeper": {"clock", "domain"},
     "settings": {"domain", "errors"},
     "storage": {"domain", "errors"},
-    "head_office": {"domain", "errors", "settings", "clock", "timekeeper", "edge_agent"},
+    "head_office": {"domain", "errors", "lean", "settings", "clock", "timekeeper", "edge_agent"},
     "sync": {"domain", "errors", "settings", "clock", "storage", "head_office", "edge_agent"},
     "catalog": {"domain", "storage", "errors", "explaining"},
     "explaining": {"domain", "storage"},
@@ -53,6 +54,7 @@ FLOORS: dict[str, set[str]] = {
         "timekeeper",
     },
     "records": {"domain", "errors"},
+    "forms": {"domain", "recorded", "status"},
     "redaction": {"domain"},
     "today": {"agent", "catalog", "domain", "status", "storage"},
     "doctor": {
@@ -61,11 +63,13 @@ FLOORS: dict[str, set[str]] = {
     },
     "daemon": {
         *("agent", "settings", "clock", "domain", "errors", "sync", "status", "recorded", "records", "news"),
-        *("redaction", "today", "syncer", "catalog", "health", "nightly", "edge_agent"),
+        *("redaction", "today", "syncer", "catalog", "forms", "health", "lean", "nightly"),
+        "edge_agent",
     },
     "restore": {"clock", "errors", "settings", "storage", "syncer"},
     "cli": {
         "agent",
+        "forms",
         "records",
         "doctor",
         "daemon",

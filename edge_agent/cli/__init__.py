@@ -1,20 +1,35 @@
 """``edge-agent``: each command parses, calls one function, and prints."""
 
+import io
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line."""
-    words = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that this terminal has no letters for must not end a command
+            stream.reconfigure(errors="replace")
+    try:
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our words has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
     if words and words[0] == "status" and words[1:] in ([], ["--json"]):
         # What people type in an outage needs no parser, and is there three times sooner without one.
         from edge_agent.cli.showing import show_status
 
-        sys.exit(show_status(as_json="--json" in words))
+        return show_status(as_json="--json" in words)
     if words == ["run"]:  # it runs for months: what only parsing needs would stay in memory
         from edge_agent.cli.running import run_daemon
 
-        sys.exit(run_daemon())
+        return run_daemon()
     from edge_agent.cli.app import app
 
     app()
+    return 0

@@ -138,22 +138,13 @@ def promotions_explain(
 
     Example: edge-agent promotions explain COLA10 --at 2026-11-21T18:30
     """
+    from edge_agent.forms import explanation_form
+
     moment = _moment(at)
     with opened(as_json) as agent:
         why = agent.catalog.explain(code, at=moment)
         if as_json:
-            found = why.promotion
-            print_json(
-                {
-                    "schema": 1,
-                    "asked": why.asked,
-                    "at": why.at.isoformat(timespec="seconds"),
-                    "applies": why.applies,
-                    "verdict": why.verdict,
-                    "promotion": found and {"id": found.id, "code": found.code, "name": found.name},
-                    "steps": [{"step": step.step, "ok": step.ok, "words": step.words} for step in why.steps],
-                }
-            )
+            print_json({"schema": 1, **explanation_form(why)})
             return
         print(plain(why.verdict))
         print()
@@ -169,35 +160,20 @@ def products_check(
 
     Example: edge-agent products check sale.json
     """
+    from edge_agent.forms import line_form
     from edge_agent.records import read_sale, read_text
 
     with opened(as_json) as agent:
         lines = agent.catalog.check(read_sale(read_text(file), agent.place).items)
         if as_json:
             print_json(
-                {"schema": 1, "ok": all(line.ok for line in lines), "lines": [_line_json(line) for line in lines]}
+                {"schema": 1, "ok": all(line.ok for line in lines), "lines": [line_form(line) for line in lines]}
             )
         else:
             for line in lines:
                 _print_line(line)
     if not all(line.ok for line in lines):
         raise typer.Exit(Exit.NEEDS_A_PERSON)
-
-
-def _line_json(line: LineCheck) -> dict[str, Any]:
-    others = [{"id": one.id, "name": one.name, "sku": one.sku, "price": one.price} for one in line.alternatives]
-    return {
-        "line": line.line,
-        "ok": line.ok,
-        "problem": line.problem,
-        "words": line.words,
-        "product": line.product_id,
-        "name": line.name,
-        "unit_price": line.unit_price,
-        "catalogue_price": line.catalogue_price,
-        "overridden": line.overridden,
-        "alternatives": others,
-    }
 
 
 def _print_line(line: LineCheck) -> None:

@@ -14,7 +14,6 @@ from edge_agent.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from edge_agent.portable import Imported
-    from edge_agent.recorded import OutboxLine
 
 outbox_app = group("What waits for head office.\n\nExample: edge-agent outbox list")
 
@@ -31,6 +30,8 @@ def outbox_list(
 
     Example: edge-agent outbox list --state quarantined
     """
+    from edge_agent.forms import entry_form
+
     if state not in (None, "pending", "quarantined", "delivered"):
         raise typer.BadParameter("use pending, quarantined or delivered", param_hint="--state")
     with opened(as_json) as agent:
@@ -39,7 +40,7 @@ def outbox_list(
         names = ("pending", "quarantined") if state is None else (state,)
         total = sum(status[name] for name in names)
         if as_json:
-            print_json({"schema": 1, "entries": [_line_json(line) for line in lines], "total": total})
+            print_json({"schema": 1, "entries": [entry_form(line) for line in lines], "total": total})
             return
         if not lines:
             print("Nothing waits, and nothing was refused.")
@@ -69,18 +70,6 @@ def _held(by: str) -> str:
     return by if " " in by else "its sale goes up first"
 
 
-def _line_json(line: OutboxLine) -> dict[str, Any]:
-    """An entry with its times as ISO 8601 in UTC."""
-    from dataclasses import asdict
-
-    from edge_agent.status import utc_text
-
-    fields = asdict(line)
-    for key in [key for key in fields if key.endswith("_ms")]:
-        fields[key.removesuffix("_ms") + "_at"] = utc_text(fields.pop(key))
-    return fields
-
-
 def _local_time(ms: int, status: dict[str, Any]) -> str:
     """A moment in the store's time."""
     import datetime as dt
@@ -101,6 +90,8 @@ def outbox_show(
     """
     import msgspec
 
+    from edge_agent.forms import entry_form
+
     with opened(as_json) as agent:
         found = agent.outbox_entry(external_id)
         if found is None:
@@ -108,9 +99,9 @@ def outbox_show(
             return
         line, body = found
         if as_json:
-            print_json({"schema": 1, **_line_json(line), "body": None if body is None else msgspec.json.decode(body)})
+            print_json({"schema": 1, **entry_form(line), "body": None if body is None else msgspec.json.decode(body)})
             return
-        for key, value in _line_json(line).items():
+        for key, value in entry_form(line).items():
             if value is not None:
                 print(f"{key.removesuffix('_at').replace('_', ' '):15} {value}")
         if body is not None:

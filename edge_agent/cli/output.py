@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,13 @@ _STEP_WORDS = {
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on a line of stdout; decimals become text."""
-    sys.stdout.write(msgspec.json.encode(value, enc_hook=_plain).decode() + "\n")
+    """One JSON value on a line of stdout, in UTF-8 whatever the terminal speaks; decimals become text."""
+    line = msgspec.json.encode(value, enc_hook=_plain) + b"\n"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(line)
+    else:
+        sys.stdout.write(line.decode())
     sys.stdout.flush()
 
 

@@ -69,8 +69,11 @@ def _serves_the_page(port: int) -> bool:
 
 
 def _not_there(as_json: bool) -> NoReturn:
-    message = "the page is not there: edge-agent run does not run on this device, or its local_port is 0"
-    hint = "Start it with edge-agent run. Selling works without it; edge-agent status shows the same in words."
+    message = "the page is not there: edge-agent run does not run on this device, or it could not have its local_port"
+    hint = (
+        "Start it with edge-agent run. If it runs, see local_port in edge-agent settings: 0 serves no page, and its log "
+        "says whether another program has the port. Selling works without it; edge-agent status tells the same in words."
+    )
     print(f"edge-agent: {message}", file=sys.stderr)
     print(f"  {hint}", file=sys.stderr)
     if as_json:

@@ -18,26 +18,6 @@ if TYPE_CHECKING:
 sale_app = group("Record and show sales.\n\nExample: edge-agent sale record sale.json")
 usage_app = group("Record promotion uses.\n\nExample: edge-agent usage record usage.json")
 
-
-def _sale_json(sale: Sale) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "schema": 1,
-        "external_id": sale.external_id,
-        "device_seq": sale.device_seq,
-        "journal_id": sale.journal_id,
-        "kind": sale.kind,
-        "total_amount": sale.total_amount,
-        "currency": sale.currency,
-        "business_date": sale.business_date,
-        "fingerprint": sale.fingerprint,
-        "state": sale.state,
-        "warnings": list(sale.warnings),
-    }
-    if sale.existing:
-        result["existing"] = True
-    return result
-
-
 File = Annotated[str, typer.Argument(metavar="FILE|-", help="A file of one JSON object or JSON Lines; - for stdin.")]
 
 
@@ -47,13 +27,14 @@ def sale_record(file: File, as_json: Json = False) -> None:
 
     Example: edge-agent sale record sales.jsonl
     """
+    from edge_agent.forms import sale_form
     from edge_agent.records import sale_draft
 
     def record(agent: EdgeAgent, value: Any) -> tuple[dict[str, Any], str]:
         sale = agent.record(sale_draft(value, agent.place))
         again = " (already recorded)" if sale.existing else ""
         line = f"{sale.device_seq}  {sale.external_id}  {sale.kind}  {sale.total_amount} {sale.currency}{again}"
-        return _sale_json(sale), "\n".join([line, *(f"  {warning}" for warning in sale.warnings)])
+        return {"schema": 1, **sale_form(sale)}, "\n".join([line, *(f"  {warning}" for warning in sale.warnings)])
 
     _record_each(file, as_json, record)
 
@@ -118,6 +99,8 @@ def sale_show(
 
     Example: edge-agent sale show 01a1fc9b-fcb7-7dd4-b8fd-07d5bdb91fdc
     """
+    from edge_agent.forms import delivery_form, sale_form
+
     with opened(as_json) as agent:
         recorded = agent.sale_record(external_id)
         sale = agent.sale(external_id)
@@ -125,14 +108,7 @@ def sale_show(
             not_here(f"no sale {external_id} was recorded on this device", as_json)
             return
         if as_json:
-            delivery = {
-                "code": recorded.code,
-                "reason": recorded.reason,
-                "attempts": recorded.attempts,
-                "head_office_id": recorded.ho_id,
-                "head_office_warnings": _said(recorded.warnings),
-            }
-            print_json({**_sale_json(sale), **delivery, "sale": recorded.fields()})
+            print_json({"schema": 1, **sale_form(sale), **delivery_form(recorded)})
             return
         print(f"{sale.kind.capitalize()} {sale.external_id}, number {sale.device_seq}, {sale.business_date}")
         print(f"Total {sale.total_amount} {sale.currency}; {_state_in_words(sale)}")

@@ -53,6 +53,7 @@ def watch_status(as_json: bool, pause: Callable[[float], None] = time.sleep) -> 
         The exit code of the last one.
     """
     from edge_agent.agent import EdgeAgent
+    from edge_agent.domain.calendar import zone
 
     live = sys.stdout.isatty() and not as_json and os.environ.get("TERM") != "dumb"
     code = Exit.FINE
@@ -64,7 +65,7 @@ def watch_status(as_json: bool, pause: Callable[[float], None] = time.sleep) -> 
                 if as_json:
                     print_json(state)
                 else:
-                    now = dt.datetime.now().astimezone()
+                    now = dt.datetime.now(zone(state["store"]["timezone"]))
                     lines = [f"{now:%H:%M:%S}", *_words(state)]
                     print((_CLEAR if live else "") + "\n".join(lines) + ("" if live else "\n"), flush=True)
                 pause(WATCH_EVERY_S)

@@ -24,6 +24,7 @@ from edge_agent import __version__
 from edge_agent.agent import EdgeAgent
 from edge_agent.clock import Clock
 from edge_agent.daemon.logs import Logs, configure
+from edge_agent.daemon.memory import begin_small, give_back
 from edge_agent.daemon.presence import Presence, announce, one_daemon, withdraw
 from edge_agent.daemon.timetable import Job, Timetable
 from edge_agent.daemon.watchdog import Watchdog, keepalive_s
@@ -55,6 +56,7 @@ def run(home: Path, *, deadline_s: float = STOP_DEADLINE_S) -> None:
         AlreadyRunning: another daemon serves this home.
         EdgeAgentError: the home can't be opened.
     """
+    begin_small()
     settings = load_settings(home)
     with one_daemon(home), closing(configure(home, settings)) as logs, _signals() as stop:
         Daemon(home, settings, stop, logs, deadline_s).run()
@@ -111,7 +113,6 @@ class Daemon:
                 agent.start_again,
                 timetable.plan_anew,
             )
-            parts.callback(agent.stop, self._deadline_s / 4)
             self._serve(agent)
             parts.callback(self._stop_serving)
             timetable.start()
@@ -209,6 +210,7 @@ class Daemon:
             if time.monotonic() - told_s >= TOLD_EVERY_S:
                 told_s = time.monotonic()
                 self._logs.flush()
+                give_back()
                 if self._tell is not _nobody:
                     self._tell(f"STATUS={_in_a_line(agent)}")
 

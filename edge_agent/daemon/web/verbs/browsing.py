@@ -9,19 +9,12 @@ from starlette.responses import Response
 
 from edge_agent.agent import EdgeAgent
 from edge_agent.catalog import ALTERNATIVES_LIMIT, SEARCH_LIMIT
+from edge_agent.daemon.web.answer import answer
 from edge_agent.daemon.web.asked import Asked, moment, whole_number, yes_or_no
-from edge_agent.daemon.web.forms import (
-    answer,
-    category_forms,
-    explanation_form,
-    line_form,
-    other_form,
-    product_form,
-    stock_form,
-)
 from edge_agent.daemon.web.problem import Problem, not_here
 from edge_agent.domain.catalog import Product
 from edge_agent.domain.sale import Item
+from edge_agent.forms import category_forms, explanation_form, line_form, other_form, product_form, stock_form
 from edge_agent.records import sale_draft
 
 LIMIT_MAX = 500

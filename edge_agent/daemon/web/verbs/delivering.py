@@ -7,9 +7,10 @@ from collections.abc import Callable
 from starlette.responses import Response
 
 from edge_agent.agent import EdgeAgent
+from edge_agent.daemon.web.answer import answer
 from edge_agent.daemon.web.asked import Asked, one_of, whole_number
-from edge_agent.daemon.web.forms import answer, entry_form
 from edge_agent.daemon.web.problem import Problem, not_here
+from edge_agent.forms import entry_form
 
 STATES = ("pending", "quarantined", "delivered")
 ENTRIES_LIMIT = 100

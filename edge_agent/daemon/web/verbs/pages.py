@@ -9,8 +9,8 @@ from importlib.resources import files
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edge_agent.daemon.web.answer import answer
 from edge_agent.daemon.web.asked import Asked
-from edge_agent.daemon.web.forms import answer
 from edge_agent.daemon.web.guard import Failures, cookie_name, server_port
 from edge_agent.daemon.web.keys import Keys
 from edge_agent.daemon.web.problem import Problem, not_here

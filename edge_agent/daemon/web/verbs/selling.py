@@ -8,10 +8,11 @@ from typing import Any
 from starlette.responses import Response
 
 from edge_agent.agent import EdgeAgent
+from edge_agent.daemon.web.answer import answer
 from edge_agent.daemon.web.asked import Asked
-from edge_agent.daemon.web.forms import answer, delivery_form, sale_form, usage_form
 from edge_agent.daemon.web.problem import Problem, not_here
 from edge_agent.domain.ids import is_uuid
+from edge_agent.forms import delivery_form, sale_form, usage_form
 from edge_agent.records import sale_draft, usage_fields
 
 KEY_HEADER = "idempotency-key"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from edge_agent.agent import EdgeAgent
+from edge_agent.daemon.web.answer import answer
 from edge_agent.daemon.web.asked import Asked, whole_number, yes_or_no
-from edge_agent.daemon.web.forms import answer, health_form
 from edge_agent.daemon.web.problem import Problem
 from edge_agent.domain.findings import LISTED_MAX
+from edge_agent.forms import health_form
 
 FINDINGS_MAX = 1_000
 

@@ -1,14 +1,12 @@
-"""What the agent knows as the API's JSON: the same objects that the command line prints with ``--json``."""
+"""What the agent knows as JSON objects: the same on the command line with ``--json`` and over the loopback API."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.responses import Response
 
 from edge_agent.status import utc_text
 
@@ -18,22 +16,6 @@ if TYPE_CHECKING:
     from edge_agent.domain.explain import Explanation
     from edge_agent.domain.health import Health
     from edge_agent.recorded import OutboxLine, RecordedSale, Sale, Usage
-
-SCHEMA = 1
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    raise TypeError(type(value))
-
-
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode
-
-
-def answer(value: dict[str, Any], status: int = 200) -> Response:
-    """An answer of JSON; decimals become text."""
-    return Response(_encode({"schema": SCHEMA, **value}), status, media_type="application/json")
 
 
 def sale_form(sale: Sale) -> dict[str, Any]:

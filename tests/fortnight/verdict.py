@@ -1,0 +1,45 @@
+"""What is not as it must be after the days were played."""
+
+from __future__ import annotations
+
+from tests.fortnight.fortnight import Books, Fortnight
+from tests.fortnight.report import STEADY_MB_MAX, memory
+
+REQUESTS_AN_HOUR_MAX = 300
+LOG_LINES_A_DAY_MAX = 250
+WELL_AGAIN_S_MAX = 12 * 3600.0  # receipts are compared every six hours
+
+
+def complaints(play: Fortnight, books: Books) -> list[str]:
+    """One line for each thing that is wrong; none: all is well."""
+    found = []
+    if not books.exact:
+        found.append(f"the ledgers differ: {books}")
+    if not play.converged:
+        found.append(f"not well by itself: {play.why_not}")
+    for one in play.happened:
+        if one.well_s is None or one.ended_s is None:
+            found.append(f"never well again after: {one.planned.fault.name} ({one.not_well_because})")
+    found += [wrong for till in play.shop.tills for wrong in till.wrong]
+    if not play.verified.get("in_sync"):
+        found.append(f"verify: {play.verified}")
+    if play.final_exit != 0:
+        found.append(f"status ends with {play.final_exit}: {play.final_status}")
+    if ended := play.shop.service.ended_by_itself:
+        found.append(f"the daemon ended by itself: {ended}")
+    return found + _figures(play)
+
+
+def _figures(play: Fortnight) -> list[str]:
+    found = []
+    first, before, last, after = memory(play)
+    if after - before > STEADY_MB_MAX:
+        found.append(f"the daemon grew from {before:.1f} MB on day {first} to {after:.1f} MB on day {last}")
+    for day in play.days:
+        if day.requests_hour_max > REQUESTS_AN_HOUR_MAX:
+            found.append(f"day {day.number}: {day.requests_hour_max} requests in an hour")
+        if day.log_lines > LOG_LINES_A_DAY_MAX:
+            found.append(f"day {day.number}: {day.log_lines} lines in the log")
+        if not day.validated_at:
+            found.append(f"night after day {day.number}: status could not be asked")
+    return found
