@@ -133,7 +133,7 @@ def run(till: Any, open_agent: Make, folder: Path, trials: int, evidence: Make) 
 
 def test_damaged_bytes(till: Any, open_agent: Make, tmp_path: Path, evidence: Make) -> None:
     """Whatever file is damaged wherever: every acknowledged sale reaches head office, once."""
-    run(till, open_agent, tmp_path, 30, evidence)
+    run(till, open_agent, tmp_path, 15, evidence)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from edge_agent.settings import make_settings
 from edge_agent.setup import set_up
 from ho_stub.testing import HeadOffice
 
-KILLS = 20
+KILLS, KILLS_LONG = 6, 20
 PRODUCTS = 600
 SYNC = """
 import sys
@@ -133,7 +133,10 @@ def waiting_in(agent: EdgeAgent) -> int:
     return int(status["pending"]) + int(status["quarantined"])
 
 
-def test_a_syncing_process_killed_twenty_times_ends_exact(tmp_path: Path, evidence: Callable[..., None]) -> None:
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(KILLS_LONG, marks=pytest.mark.slow)])
+def test_a_syncing_process_killed_again_and_again_ends_exact(
+    tmp_path: Path, evidence: Callable[..., None], kills: int
+) -> None:
     """Killed in the middle of both directions, twenty times: nothing lost, nothing doubled, the catalogue equal."""
     seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6)))
     print(f"KILL_SEED={seed}")
@@ -148,7 +151,7 @@ def test_a_syncing_process_killed_twenty_times_ends_exact(tmp_path: Path, eviden
         killer = Executioner(office, dice)
         killer.run(home, 12)  # the very first pull, in the middle of its snapshot
         recorded: dict[str, Decimal] = {}
-        while len(killer.places) <= KILLS:
+        while len(killer.places) <= kills:
             with EdgeAgent.open(home) as agent:
                 for _ in range(dice.randrange(5, 30)):
                     product = product_row(dice.randrange(PRODUCTS))

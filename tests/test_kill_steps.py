@@ -344,7 +344,7 @@ def sample(steps: list[str], kills: int, dice: random.Random) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("profile", "mode", "kills"), [("native", "wal", 12), ("native", "truncate", 4), ("baseline", "wal", 4)]
+    ("profile", "mode", "kills"), [("native", "wal", 6), ("native", "truncate", 3), ("baseline", "wal", 3)]
 )
 def test_killed_at_any_step_the_books_end_exact(
     make_session: Callable[..., Session],

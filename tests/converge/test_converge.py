@@ -16,7 +16,7 @@ from .play import Tally
 
 SHARDS = 4
 RUNS = int(os.environ.get("CONVERGE_RUNS", "0"))
-QUICK_RUNS = {"native": RUNS or 60, "baseline": RUNS or 30}
+QUICK_RUNS = {"native": RUNS or 30, "baseline": RUNS or 15}
 QUICK_SPOILT_RUNS = RUNS or 10
 LONG_RUNS = RUNS or 1_000
 Work = Callable[..., None]

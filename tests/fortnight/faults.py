@@ -208,7 +208,7 @@ def _answers(status: int, headers: dict[str, str], body: Any) -> Callable[[Shop]
 DEAD = _office("line dead", dead, 5)
 TWO_DAYS = _office("line dead for two days", dead, 48)
 SERVER_ERRORS = _office("head office answers 500", _answers(500, {}, {"detail": "Internal server error."}), 4)
-CAPTIVE = _office("captive portal: its page in place of answers", _answers(200, {"content-type": "text/html"}, PORTAL), 4)
+CAPTIVE = _office("captive portal: its page for answers", _answers(200, {"content-type": "text/html"}, PORTAL), 4)
 SLOW = _office("head office slow", _weather(_slowly), 3)
 BUSY = _office("429 with Retry-After", _answers(429, {"retry-after": str(RETRY_AFTER_S)}, {"code": "BUSY"}), 3)
 LOST = _office("answers lost after the commit", lost_answers, 3)

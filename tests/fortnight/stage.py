@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo
 
 from tests.fortnight.faults import FULL, Planned, plan_of_days, plan_of_fortnight
-from tests.fortnight.fortnight import Books, Fortnight, books_of, seeded
+from tests.fortnight.play import Books, Fortnight, books_of, seeded
 from tests.fortnight.shop import opened
 
 DAY_S = 86_400

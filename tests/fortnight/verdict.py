@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fortnight.fortnight import Books, Fortnight
+from tests.fortnight.play import Books, Fortnight
 from tests.fortnight.report import STEADY_MB_MAX, memory
 
 REQUESTS_AN_HOUR_MAX = 300
@@ -17,9 +17,11 @@ def complaints(play: Fortnight, books: Books) -> list[str]:
         found.append(f"the ledgers differ: {books}")
     if not play.converged:
         found.append(f"not well by itself: {play.why_not}")
-    for one in play.happened:
-        if one.well_s is None or one.ended_s is None:
-            found.append(f"never well again after: {one.planned.fault.name} ({one.not_well_because})")
+    found += [
+        f"never well again after: {one.planned.fault.name} ({one.not_well_because})"
+        for one in play.happened
+        if one.well_s is None or one.ended_s is None
+    ]
     found += [wrong for till in play.shop.tills for wrong in till.wrong]
     if not play.verified.get("in_sync"):
         found.append(f"verify: {play.verified}")

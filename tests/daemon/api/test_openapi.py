@@ -16,7 +16,7 @@ from edge_agent.daemon.web.app import make_app
 from edge_agent.daemon.web.keys import Keys
 
 FILE = Path(__file__).parents[3] / "edge_agent" / "daemon" / "web" / "openapi.json"
-FUZZ_S = 15
+FUZZ_S = 5
 FUZZ_LONG_S = 240
 # Not asked: a stream has no end.
 NOT_FUZZED = "/v1/events"

@@ -228,9 +228,9 @@ class Fortnight:
         if trouble := _trouble(state, since_s, self.shop.work.true_s()):
             return trouble
         recorded_before = len(self.shop.acknowledged())
-        if missing := len(self.shop.missing()):
-            if state["pending"] == 0 and recorded_before == len(self.shop.acknowledged()):
-                return f"head office lacks {missing} sales"
+        missing = len(self.shop.missing())
+        if missing and state["pending"] == 0 and recorded_before == len(self.shop.acknowledged()):
+            return f"head office lacks {missing} sales"
         wanted, found = self.shop.catalogue(), self._ask({"do": "catalogue"})
         if wanted != found and wanted == self.shop.catalogue():
             return "the catalogue is not head office's"
