@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import local_api, pull, push, record_sale, start, wire
+from bench import idle, local_api, pull, push, record_sale, start, wire
 from bench.figure import Figure
 from edge_agent.storage.engine import sqlite3
 
@@ -32,6 +32,7 @@ _RUNS: tuple[Callable[..., list[Figure]], ...] = (
     start.run,
     wire.run,
     local_api.run,
+    idle.run,
 )
 
 

@@ -3,13 +3,17 @@
 The floors, each importing only from those below it:
 
     cli/           edge-agent: parse, call one function, print
+    daemon/        edge-agent run: one agent, a timetable, a log; web/ is the loopback API, pages/ the status page
+    doctor/        what is wrong with a device, each thing with its mend
+    today.py  forms.py  records.py  redaction.py    what screens and programs read and write, for cli/ and daemon/
     agent.py       EdgeAgent, what a POS embeds: the only place that builds and wires parts
-    syncer.py  loop.py  news.py                  running cycles: the lock, the loop, who is told
-    catalog.py  health.py  recorded.py  status.py  setup.py     what the agent offers, one noun a file
-    sync/          the use cases: push, pull, and the cycle that runs them
+    background.py  loop.py  listener.py  watch.py  syncer.py  news.py       running cycles: when, under which lock
+    catalog.py  health.py  recorded.py  status.py  setup.py  portable.py    what the agent offers, one noun a file
+    nightly.py  recovery.py  restore.py                                     backups, and damaged journals
+    sync/          the use cases: push, pull, verify, receipts, heartbeat, and the cycle that runs them
     storage/       the only folder that speaks SQL: journal.db (precious), catalog.db (can be pulled again)
-    head_office/   the only folder that speaks HTTP
-    settings.py  clock.py
+    head_office/   the only folder that speaks HTTP to head office
+    timekeeper.py  settings.py  clock.py    head office's time, the device's settings, its clocks and dice
     domain/        pure values and rules
     errors.py      every error, by what to do about it
 

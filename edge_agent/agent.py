@@ -189,9 +189,17 @@ class EdgeAgent:
             if not self._recovery.replace_damaged_journal(error):
                 raise
         except (TypeError, ValueError, LookupError) as error:  # what damage can put into a column
-            if not self._recovery.explains(error, self.settings.group_access):
+            if not self._began_anew() and not self._recovery.explains(error, self.settings.group_access):
                 raise
         return work()
+
+    def _began_anew(self) -> bool:
+        """Give a journal without a life one: another program has put it in a damaged one's place just now, or was
+        killed before it could do so. Selling must not wait for its next start (G1)."""
+        if self._journal.life() is not None:
+            return False
+        self._begin_life("the journal before this one was damaged", first=True)
+        return True
 
     def __enter__(self) -> EdgeAgent:
         return self
@@ -396,6 +404,8 @@ class EdgeAgent:
 
     def _record_usage(self, draft: UsageDraft, currency: str) -> RecordedUsage:
         life = self._journal.life()
+        if life is None and self._began_anew():
+            life = self._journal.life()
         checked = check_usage(
             draft,
             self.place,

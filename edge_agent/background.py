@@ -19,7 +19,7 @@ from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.circuit import Circuit
 from edge_agent.storage.journal import Journal
 from edge_agent.storage.outbox import LANES, Outbox
-from edge_agent.syncer import LOOP_LOCK_NAME, Syncer
+from edge_agent.syncer import LOCK_NAME, LOOP_LOCK_NAME, Syncer
 
 if TYPE_CHECKING:
     from edge_agent.head_office.events import EventStream
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOOP_PAUSE_MIN_S = 0.5
 POLL_SPREAD = 0.1  # of the time between polls; devices switched on together drift apart
+KEPT_OUT_MAX_S = 900.0  # no other program's cycle takes so long, unless it hangs
 _log = logging.getLogger("edge_agent")
 
 
@@ -62,6 +63,7 @@ class Background:
         self._watch: JournalWatch | None = None
         self._next_full_s = 0.0
         self._said: list[str] = []
+        self._kept_out_since_s: float | None = None
         self._running = contextlib.ExitStack()  # holds the loop's lock
         self._claiming = threading.Lock()
         self._is_ours = False  # whether it does
@@ -155,12 +157,19 @@ class Background:
         loop = self._loop
         if asked:
             self._news.tell("sync began", {})
-        report = self._syncer.run(
-            asked=asked,
-            push_only=push_only,
-            stopping=None if loop is None else loop.stopping,
-            progress=self._tell_progress if asked else None,
-        )
+        try:
+            report = self._syncer.run(
+                asked=asked,
+                push_only=push_only,
+                stopping=None if loop is None else loop.stopping,
+                progress=self._tell_progress if asked else None,
+            )
+        except AlreadyRunning as other:
+            self._note_kept_out(moment)
+            if asked:  # who asked must not wait for an end that never comes
+                self._news.tell("sync failed", {"code": other.code, "message": other.message})
+            raise
+        self._kept_out_since_s = None
         if asked:
             self._tell_end(report)
         said = [f"{error.step}: {error.message}" for error in report.errors]
@@ -169,6 +178,18 @@ class Background:
         self._said = said
         with contextlib.suppress(StoreBroken):  # the next cycle finds out, and sees to it
             self._look_for_events(in_touch=report.in_touch)
+
+    def _note_kept_out(self, moment_s: float) -> None:
+        """Another program syncs. One that hangs, or was suspended in the middle, would keep this one out in silence."""
+        if self._kept_out_since_s is None:
+            self._kept_out_since_s = moment_s
+        elif moment_s - self._kept_out_since_s >= KEPT_OUT_MAX_S:
+            self._kept_out_since_s = moment_s
+            _log.error(
+                "another program holds %s for %d minutes, and nothing goes up through this one: end it, if it hangs",
+                LOCK_NAME,
+                KEPT_OUT_MAX_S // 60,
+            )
 
     def _tell_progress(self, step: str, done: int, total: int | None) -> None:
         self._news.tell(

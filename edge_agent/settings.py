@@ -192,6 +192,16 @@ def stored_values(home: Path) -> dict[str, object]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSettings(FILE_NAME, f"{path} can't be read: {error}", hint="Mend that line.") from None
+    except OSError as error:
+        raise _out_of_reach(path, error) from None
+
+
+def _out_of_reach(path: Path, error: OSError) -> InvalidSettings:
+    return InvalidSettings(
+        FILE_NAME,
+        f"{path} can't be read: {error.strerror}",
+        hint="Run this as the user the home belongs to; edge-agent doctor tells more.",
+    )
 
 
 def load_settings(home: Path, environment: Mapping[str, str] | None = None) -> Settings:
@@ -204,7 +214,11 @@ def load_settings(home: Path, environment: Mapping[str, str] | None = None) -> S
     Raises:
         InvalidSettings: names the key and the mend.
     """
-    if not (home / FILE_NAME).exists():
+    try:
+        is_there = (home / FILE_NAME).exists()
+    except OSError as error:  # the folder is another user's
+        raise _out_of_reach(home / FILE_NAME, error) from None
+    if not is_there:
         raise InvalidSettings(
             FILE_NAME, f"{home} holds no {FILE_NAME}", hint="Run edge-agent init on this device first."
         )

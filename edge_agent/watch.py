@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_agent.errors import StoreBroken
 
 LOOK_EVERY_S = 0.5
+_log = logging.getLogger("edge_agent")
 _Signature = tuple[tuple[int, int] | None, ...]
 
 
@@ -55,9 +56,13 @@ class JournalWatch:
                 self._tell()
 
     def _look(self, otherwise: object) -> object:
-        with contextlib.suppress(StoreBroken):  # a cycle meets the same trouble, and tells of it
+        try:
             return self._newest()
-        return otherwise
+        except StoreBroken:  # a cycle meets the same trouble, and tells of it
+            return otherwise
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not end the watch in silence (G11)
+            _log.error("looking for other programs' sales failed", exc_info=fault)
+            return otherwise
 
 
 def _times(path: str) -> tuple[int, int] | None:

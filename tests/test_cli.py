@@ -423,3 +423,31 @@ def test_a_promotion_is_explained(till: Shell, office: HeadOffice) -> None:
     assert words.startswith("Cola 10 % off does not apply at 2026-11-21 18:00. It applies from 17:00 to 18:00")
     assert "is not on this till" in till("promotions", "explain", "NOTHING").stdout
     till("promotions", "explain", "COLA10", "--at", "noon", exit_code=2)
+
+
+def test_a_reader_that_has_read_enough_ends_a_command_quietly(till: Shell) -> None:
+    """`edge-agent status | head -0` shows no traceback: the pipe's end is nobody's mistake."""
+    for words in (["status"], ["status", "--json"], ["settings", "--json"]):
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_agent", *words],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            env=till.environment,
+            timeout=60,
+            check=False,
+        )
+        os.close(write)
+        assert done.stderr == b"", words
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_without_the_letters_ends_no_command(shell: Shell, office: HeadOffice, encoding: str) -> None:
+    """A name that a terminal can't write is shown with question marks, and JSON is UTF-8 all the same."""
+    cola = next(iter(office.world.rows("products")))
+    office.world.edit("products", cola["id"], name="コーラ")
+    shell(*init_words(office), stdin=f"{office.password}\n")
+    shell.environment |= {"PYTHONUTF8": "0", "PYTHONIOENCODING": encoding}
+    assert "???" in shell("products", "show", cola["sku"]).stdout
+    assert shell.json("products", "show", cola["sku"])["name"] == "コーラ"

@@ -140,3 +140,17 @@ def test_damaged_bytes(till: Any, open_agent: Make, tmp_path: Path, evidence: Ma
 def test_damaged_bytes_many_times(till: Any, open_agent: Make, tmp_path: Path, evidence: Make) -> None:
     """The same, often."""
     run(till, open_agent, tmp_path, 400, evidence)
+
+
+@pytest.mark.parametrize("first", ["sale", "use"])
+def test_a_fresh_journal_that_nobody_began_stops_no_till(till: Any, first: str) -> None:
+    """Another program replaced a damaged journal, and was killed before it gave the fresh one a life: a till that runs
+    on records all the same (G1)."""
+    with till.agent._journal.database.immediate() as connection:
+        connection.execute("DELETE FROM journals")
+    if first == "use":
+        till.agent.record_usage(till.deal, "1.00", bill_id="bill-1")
+    assert till.sell().device_seq == 1
+    till.agent.sync()
+    assert till.books_agree()
+    assert [entry.state for entry in till.agent.outbox()] == []

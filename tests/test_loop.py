@@ -184,6 +184,32 @@ def test_a_loop_beside_another_syncer_only_records(till: Any, wait_until: Make) 
         holder.communicate()
 
 
+def test_another_syncer_that_hangs_is_told(
+    make_till: Make, wait_until: Make, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program that was suspended in the middle of a sync keeps this one out: after a quarter of an hour the log says
+    so, once for each; and who asks for a sync hears at once that there is none (G11)."""
+    till, told = make_till(poll_interval_s=1), []
+    till.agent.subscribe(lambda event: told.append(event.name))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(till.agent.home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        till.agent.start()
+        assert till.agent.sync_soon()
+        wait_until(lambda: "sync failed" in told)
+        assert not caplog.records
+        clock.advance(hours=0.3)
+        wait_until(lambda: "another program holds sync.lock" in caplog.text)
+        assert till.agent.stop()
+        assert caplog.text.count("another program holds") == 1
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
 def test_asking_while_the_loop_works_is_no_error_of_the_store(make_till: Make) -> None:
     """``sync`` beside the own loop either runs or says that someone syncs; nothing is sent twice."""
     till = make_till(poll_interval_s=1)

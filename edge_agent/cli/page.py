@@ -48,7 +48,7 @@ def page(
 
 def _port(home: Path, local_port: int) -> int | None:
     """Where the daemon serves the page now: what it announced, else what the settings say; None when it does not."""
-    from edge_agent.daemon.presence import find
+    from edge_agent.presence import find
 
     there = find(home)
     port = there.port if there is not None else local_port
@@ -69,10 +69,10 @@ def _serves_the_page(port: int) -> bool:
 
 
 def _not_there(as_json: bool) -> NoReturn:
-    message = "the page is not there: edge-agent run does not run on this device, or it could not have its local_port"
+    message = "the page is not there: edge-agent run does not run on this device, or serves no page"
     hint = (
-        "Start it with edge-agent run. If it runs, see local_port in edge-agent settings: 0 serves no page, and its log "
-        "says whether another program has the port. Selling works without it; edge-agent status tells the same in words."
+        "Start it with edge-agent run; if it runs, edge-agent doctor tells whether it has its port (local port). "
+        "Selling works without the page; edge-agent status tells the same in words."
     )
     print(f"edge-agent: {message}", file=sys.stderr)
     print(f"  {hint}", file=sys.stderr)

@@ -43,6 +43,7 @@ _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
 _QUIET = ("httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access", "apscheduler", "filelock", "asyncio")
 _PRIORITY = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_log = logging.getLogger("edge_agent")
 _VARYING = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{20,}|[0-9a-f]{16,}|[0-9]+")
 
 
@@ -139,6 +140,8 @@ class Logs(logging.Handler):
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)
         logging.getLogger().addHandler(self)
+        self._hook_before = threading.excepthook
+        threading.excepthook = _tell_of_a_thread
 
     @property
     def lost(self) -> int:
@@ -165,6 +168,7 @@ class Logs(logging.Handler):
 
     def close(self) -> None:
         """Tell what is left, and leave logging as it was."""
+        threading.excepthook = self._hook_before
         logging.getLogger().removeHandler(self)
         for name, level in self._before.items():
             logging.getLogger(name).setLevel(level)
@@ -212,6 +216,13 @@ class Logs(logging.Handler):
                 writer(line)
             except (OSError, ValueError, UnicodeError):
                 self._lost[number] += 1
+
+
+def _tell_of_a_thread(died: threading.ExceptHookArgs) -> None:
+    """A thread that ends by a fault would else be told on stderr alone, which a service may not have (G11)."""
+    if died.exc_value is not None and not isinstance(died.exc_value, SystemExit):
+        name = died.thread.name if died.thread is not None else "unknown"
+        _log.critical("the thread %s ended", name, exc_info=died.exc_value)
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -400,7 +411,9 @@ class _File(logging.handlers.RotatingFileHandler):
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, _PRIVATE_FILE)
+    """Never through a link, nor waiting at a pipe, that somebody planted in a shared home."""
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return os.open(path, flags | careful, _PRIVATE_FILE)
 
 
 class _Journal:
@@ -412,8 +425,8 @@ class _Journal:
     def __call__(self, line: Line) -> None:
         priority = next(number for level, number in _PRIORITY if line.level >= level)
         extras = "".join(f" {name}={value!r}" for name, value in line.extras.items())
-        text = f"{line.message}{extras}" + (f"\n{line.exception}" if line.exception else "")
-        _say(self._stream, "".join(f"<{priority}>{one}\n" for one in text.splitlines()))
+        more = [f"  {one}" for one in (line.exception or "").splitlines()]
+        _say(self._stream, "".join(f"<{priority}>{one}\n" for one in (_in_a_line(line.message + extras), *more)))
 
 
 class _Terminal:
@@ -426,7 +439,13 @@ class _Terminal:
         moment = dt.datetime.fromtimestamp(line.time_s, dt.UTC).astimezone()
         level = "" if line.level <= logging.INFO else f"{line.level_name.lower()}: "
         last = (line.exception or "").strip().splitlines()[-1:]
-        _say(self._stream, f"{moment:%H:%M:%S} {level}{line.message}{''.join(f' ({one})' for one in last)}\n")
+        message = _in_a_line(line.message)
+        _say(self._stream, f"{moment:%H:%M:%S} {level}{message}{''.join(f' ({one})' for one in last)}\n")
+
+
+def _in_a_line(text: str) -> str:
+    """What others wrote can't pass for a line of its own."""
+    return "·".join(text.splitlines())
 
 
 def _say(stream: TextIO, text: str) -> None:

@@ -25,11 +25,11 @@ from edge_agent.agent import EdgeAgent
 from edge_agent.clock import Clock
 from edge_agent.daemon.logs import Logs, configure
 from edge_agent.daemon.memory import begin_small, give_back
-from edge_agent.daemon.presence import Presence, announce, one_daemon, withdraw
 from edge_agent.daemon.timetable import Job, Timetable
 from edge_agent.daemon.watchdog import Watchdog, keepalive_s
 from edge_agent.errors import EdgeAgentError
 from edge_agent.nightly import seconds_to_night
+from edge_agent.presence import Presence, announce, one_daemon, withdraw
 from edge_agent.settings import Settings, load_settings
 
 if TYPE_CHECKING:

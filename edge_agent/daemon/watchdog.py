@@ -27,7 +27,7 @@ def keepalive_s(environment: Mapping[str, str] | None = None) -> float | None:
             return None
     except (KeyError, ValueError):
         return None
-    return wanted_us / 1_000_000 / 3
+    return wanted_us / 1_000_000 / 3 if wanted_us > 0 else None
 
 
 class Watchdog:

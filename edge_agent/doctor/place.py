@@ -240,7 +240,10 @@ def backup(device: Device) -> Check:
     if not folder.is_dir():
         if not device.told.backup_folder:
             return Check(
-                "backup", "warn", "There is no backup yet.", "The first night makes one; edge-agent backup now."
+                "backup",
+                "warn",
+                "There is no backup yet.",
+                "The first night makes one; to have one now: edge-agent backup.",
             )
 
         def make() -> str:
@@ -263,7 +266,12 @@ def backup(device: Device) -> Check:
         )
     found = [one for one in backups(folder) if one.device_id == device.told.device_id]
     if not found:
-        return Check("backup", "warn", "There is no backup yet.", "The first night makes one; edge-agent backup now.")
+        return Check(
+            "backup",
+            "warn",
+            "There is no backup yet.",
+            "The first night makes one; to have one now: edge-agent backup.",
+        )
     age_days = (device.clock.now() - found[0].taken_at).total_seconds() / _DAY_S
     words = f"The last backup is of {found[0].taken_at.astimezone():%d %b %H:%M}"
     if age_days > BACKUP_OLD_DAYS:

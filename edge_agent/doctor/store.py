@@ -10,6 +10,8 @@ from pathlib import Path
 
 from edge_agent.doctor.check import Check, Device, counted
 from edge_agent.errors import StoreBroken
+from edge_agent.presence import LOCK_NAME as DAEMON_LOCK_NAME
+from edge_agent.presence import find
 from edge_agent.status import age_text
 from edge_agent.storage import engine, look
 from edge_agent.storage.aside import damaged_files
@@ -178,7 +180,7 @@ def waiting(device: Device) -> Check:
             "waiting",
             "bad",
             f"Head office refused {entries}; {'it is' if counts.quarantined == 1 else 'they are'} kept here.",
-            "See edge-agent outbox list for the reasons. When head office has mended them, edge-agent outbox retry.",
+            "The reasons: edge-agent outbox list. When head office has mended them: edge-agent outbox retry --all.",
         )
     if counts.pending == 0:
         return Check("waiting", "fine", "No sale is waiting for head office.")
@@ -235,6 +237,22 @@ def syncing(device: Device) -> Check:
     )
 
 
+def local_port(device: Device) -> Check:
+    """Whether the daemon has its port, for the status page and for tills that sell through it."""
+    there = find(device.folder) if _is_held(device.folder / DAEMON_LOCK_NAME) else None
+    wanted = device.settings.local_port if device.settings else 0
+    if there is None or not wanted:
+        return Check("local port", "fine", "Nothing serves the status page here now, and nothing has to.")
+    if there.port:
+        return Check("local port", "fine", f"The status page is at http://127.0.0.1:{there.port}/ (edge-agent page).")
+    return Check(
+        "local port",
+        "warn",
+        f"edge-agent run could not have the port {wanted}: there is no status page, and no till sells through it.",
+        "End the program that has the port, or set another local_port in settings.toml and restart edge-agent run.",
+    )
+
+
 def someone_syncs(device: Device) -> bool:
     """Whether a program sends and fetches in the background."""
     return _is_held(device.folder / LOOP_LOCK_NAME)
@@ -283,4 +301,5 @@ CHECKS: tuple[tuple[str, Callable[[Device], Check], tuple[str, ...]], ...] = (
     ("waiting", waiting, ("journal",)),
     ("incidents", told, ("journal",)),
     ("syncing", syncing, ("home",)),
+    ("local port", local_port, ("settings",)),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ IDLE_S = 0.05
 IDLE_LONG_S = 2.0
 WRITES_WORTH_A_CHECKPOINT = 16
 CLOSE_DEADLINE_S = 0.5
+_log = logging.getLogger("edge_agent")
 
 
 class Checkpointer:
@@ -60,9 +62,12 @@ class Checkpointer:
             self._written.clear()  # a write from here on asks for the next round
             seen = self._writes
             # What can't be done now is done later; the sale itself is already durable.
-            with contextlib.suppress(StoreBroken):
-                self._tidy(self._is_idle)
-                self._database.checkpoint()
+            try:
+                with contextlib.suppress(StoreBroken):
+                    self._tidy(self._is_idle)
+                    self._database.checkpoint()
+            except Exception as fault:  # noqa: BLE001 - a fault of ours must not end checkpoints in silence (G11)
+                _log.error("what was left for an idle moment failed", exc_info=fault)
             self._done = seen
 
     def _is_idle(self) -> bool:

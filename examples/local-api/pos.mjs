@@ -36,7 +36,9 @@ export class Agent {
   }
 
   async get(path) {
-    const response = await this.ask("GET", path);
+    const response = await this.ask("GET", path).catch((error) => {
+      throw new Error("nobody answers on this device: start edge-agent run, and check home and port", { cause: error });
+    });
     const told = await response.json();
     if (!response.ok) throw new Refused(told);
     return told;

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -238,8 +239,62 @@ def test_under_systemd_lines_have_a_priority_and_no_time(begin: Make, home: Path
         log.info("began")
         log.error("two\nlines", extra={"n": 1})
         stream.seek(0)
-        assert stream.read() == "<6>began\n<3>two\n<3>lines n=1\n"
+        assert stream.read() == "<6>began\n<3>two·lines n=1\n"
     assert not (home / "logs").exists()
+
+
+def test_what_others_write_passes_for_no_line_of_ours(begin: Make, tmp_path: Path) -> None:
+    """Head office's words, a till's, or those of a fault may hold line breaks: nobody forges an entry with them."""
+    forged = "x\n<2>all sales were deleted"
+    screen = Terminal()
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        found = os.fstat(stream.fileno())
+        systemds = begin(stderr=stream, environment={"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+        try:
+            raise ValueError(forged)
+        except ValueError:
+            log.exception("head office says %s", forged, extra={"said": forged})
+        systemds.close()
+        stream.seek(0)
+        assert all(line.startswith("<3>") for line in stream)
+    begin(stderr=screen)
+    log.warning("head office says %s", forged)
+    assert len(screen.getvalue().splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has neither")
+@pytest.mark.parametrize("planted", ["link", "pipe"])
+def test_nothing_planted_leads_it_astray(begin: Make, home: Path, planted: str) -> None:
+    """In a home that a group shares, the log neither writes through a link nor waits for whoever reads a pipe."""
+    (home / "logs").mkdir()
+    precious, file = home / "precious", home / "logs" / "edge-agent.log"
+    precious.write_text("sales")
+    if planted == "link":
+        file.symlink_to(precious)
+    else:
+        os.mkfifo(file)
+    began = begin()
+    log.error("a")
+    assert precious.read_text() == "sales"
+    assert began.lost == 1
+
+
+def test_a_thread_that_dies_is_told(begin: Make, lines: Any) -> None:
+    """By its name and why: a service may have no stderr, and nothing ends in silence (G11)."""
+    before = threading.excepthook
+    began = begin()
+
+    def die() -> None:
+        raise LookupError("on purpose")
+
+    thread = threading.Thread(target=die, name="edge-agent-watch")
+    thread.start()
+    thread.join()
+    [line] = lines()
+    assert (line["level"], line["message"]) == ("critical", "the thread edge-agent-watch ended")
+    assert "on purpose" in line["exception"]
+    began.close()
+    assert threading.excepthook is before
 
 
 def test_another_programs_journal_is_not_ours(begin: Make, lines: Any, tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def test_a_cycle_that_hangs_is_beyond_help(stage: Stage) -> None:
         ({}, None),
         ({"WATCHDOG_USEC": "60000000"}, 20),
         ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-5"}, None),
         ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, None),
     ],
 )

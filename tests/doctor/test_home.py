@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from edge_agent import EdgeAgent
+from edge_agent.presence import Presence, announce, one_daemon
 from edge_agent.storage import engine
 from edge_agent.storage.incidents import raise_incident
 
@@ -291,6 +292,21 @@ def test_nothing_runs_in_the_background(closed_till: Make, call_doctor: Make) ->
         "Nothing sends to head office in the background just now. It was last reached 3 h 0 min ago."
     )
     assert said.about("syncing").mend.startswith("Start the service (edge-agent run)")
+
+
+def test_a_daemon_without_its_port(closed_till: Make, call_doctor: Make) -> None:
+    """Another program has the port: there is no status page, and nobody would know why."""
+    till = closed_till()
+    home = till.agent.home
+    said = call_doctor(home, offline=True)
+    assert said.about("local port").state == "fine"
+    with one_daemon(home):
+        announce(home, Presence(1, 0, "", "0.1.0", "2026-11-21T08:00:00+00:00"))
+        said = call_doctor(home, offline=True)
+        assert said.about("local port").words.startswith("edge-agent run could not have the port 8780")
+        assert "local_port" in said.about("local port").mend
+        announce(home, Presence(1, 8780, "", "0.1.0", "2026-11-21T08:00:00+00:00"))
+        assert "http://127.0.0.1:8780/" in call_doctor(home, offline=True).about("local port").words
 
 
 def test_what_happened_is_told(make_till: Make, call_doctor: Make) -> None:

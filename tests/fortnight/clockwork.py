@@ -7,6 +7,8 @@ clock of the till can be set wrong on top of it, head office's clock is always r
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import importlib
 import mmap
 import os
 import struct
@@ -80,7 +82,8 @@ class Clockwork:
         now = time.monotonic()
         last = getattr(self._last, "moment", None)
         if last is not None and now - last[0] < MOMENT_REAL_S:
-            return last[1]  # type: ignore[no-any-return]
+            found: tuple[float, float, float] = last[1]
+            return found
         real, elapsed, true, wrong, speed, _ = self._read()
         elapsed += (now - real) * speed
         found = elapsed, elapsed + true, elapsed + true + wrong
@@ -111,7 +114,7 @@ def datetime_by(now_s: Any) -> type[dt.datetime]:
             return isinstance(value, dt.datetime)
 
     class Moved(dt.datetime, metaclass=Kind):
-        def __new__(cls, *values: Any, **named: Any) -> Any:  # type: ignore[misc]
+        def __new__(cls, *values: Any, **named: Any) -> Any:
             return dt.datetime(*values, **named)  # noqa: DTZ001 - whatever was asked for
 
         @classmethod
@@ -140,24 +143,15 @@ class Other:
         return getattr(self._module, name)
 
 
-def move_the_agent(work: Clockwork) -> None:
-    """Have the agent in this process live by this time: its clock, and the pauses of its loops."""
-    import apscheduler.executors.base
-    import apscheduler.schedulers.background
-    import apscheduler.schedulers.base
-    import apscheduler.schedulers.blocking
+def move_the_agent(work: Clockwork, program: str) -> None:
+    """Have the agent in this process live by this time: its clock, and the pauses of its loops.
 
-    import edge_agent.background
-    import edge_agent.cli.showing
-    import edge_agent.daemon.run
-    import edge_agent.daemon.timetable
-    import edge_agent.daemon.watchdog
-    import edge_agent.listener
-    import edge_agent.loop
-    import edge_agent.storage.checkpointer
+    Args:
+        work: the time.
+        program: ``run``, ``status``, …: what is loaded is what the program loads anyway.
+    """
     from edge_agent.clock import Clock
 
-    moved = datetime_by(work.wall_s)
     replaced: dict[str, Any] = {
         "now": lambda self: dt.datetime.fromtimestamp(work.wall_s(), dt.UTC),
         "now_ms": lambda self: int(work.wall_s() * 1000),
@@ -168,15 +162,27 @@ def move_the_agent(work: Clockwork) -> None:
     }
     for name, function in replaced.items():
         setattr(Clock, name, function)
-    for module in (edge_agent.daemon.run, edge_agent.daemon.timetable, edge_agent.cli.showing):
-        module.dt = Other(dt, datetime=moved)  # type: ignore[attr-defined]
-    for module in (apscheduler.schedulers.base, apscheduler.executors.base):
-        module.datetime = moved
-    threads = Other(threading, Event=_event(work), Condition=_condition(work))
-    for module in (edge_agent.loop, edge_agent.listener, edge_agent.daemon.run, edge_agent.storage.checkpointer):
-        module.threading = threads  # type: ignore[attr-defined]
-    apscheduler.schedulers.blocking.Event = apscheduler.schedulers.background.Event = _event(work)
-    edge_agent.daemon.watchdog.STUCK_S = STUCK_REAL_S * work.speed
+    if program == "run":
+        _move_the_daemon(work)
+    elif program == "status":
+        _replace(Other(dt, datetime=datetime_by(work.wall_s)), "dt", "edge_agent.cli.showing")
+
+
+def _move_the_daemon(work: Clockwork) -> None:
+    moved, event = datetime_by(work.wall_s), _event(work)
+    _replace(Other(dt, datetime=moved), "dt", "edge_agent.daemon.run", "edge_agent.daemon.timetable")
+    _replace(moved, "datetime", "apscheduler.schedulers.base", "apscheduler.executors.base")
+    _replace(event, "Event", "apscheduler.schedulers.background", "apscheduler.schedulers.blocking")
+    loops = ("edge_agent.loop", "edge_agent.listener", "edge_agent.daemon.run", "edge_agent.storage.checkpointer")
+    _replace(Other(threading, Event=event, Condition=_condition(work)), "threading", *loops)
+    _replace(STUCK_REAL_S * work.speed, "STUCK_S", "edge_agent.daemon.watchdog")
+
+
+def _replace(value: object, name: str, *modules: str) -> None:
+    """Have modules see something else under a name that they have."""
+    for module in map(importlib.import_module, modules):
+        assert hasattr(module, name), f"{module.__name__} has no {name} any more"
+        setattr(module, name, value)
 
 
 def shortened(seconds: float, speed: float) -> float:
@@ -202,23 +208,12 @@ def _event(work: Clockwork) -> type[threading.Event]:
 
 def move_head_office(work: Clockwork) -> None:
     """Have the stub in this process live by the right time. ``Dated`` must tell it in the answers."""
-    import functools
-
     import uvicorn
 
-    import ho_stub.accounts
-    import ho_stub.rows
-    import ho_stub.testing
-    import ho_stub.version
-    import ho_stub.world
-
-    moved = datetime_by(work.true_s)
-    for module in (ho_stub.rows, ho_stub.world):
-        module.datetime = moved  # type: ignore[attr-defined]
-    ho_stub.accounts.time = Other(time, time=work.true_s)  # type: ignore[attr-defined]
-    ho_stub.testing.uvicorn = Other(  # type: ignore[attr-defined]
-        uvicorn, Config=functools.partial(uvicorn.Config, date_header=False)
-    )
+    _replace(datetime_by(work.true_s), "datetime", "ho_stub.rows", "ho_stub.world")
+    _replace(Other(time, time=work.true_s), "time", "ho_stub.accounts")
+    undated = functools.partial(uvicorn.Config, date_header=False)
+    _replace(Other(uvicorn, Config=undated), "uvicorn", "ho_stub.testing")
 
 
 def of_environment() -> Clockwork:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime as dt
+import functools
 import heapq
 import itertools
 import json
@@ -21,6 +22,7 @@ from tests.fortnight.shop import Shop
 
 OPENS_H, CLOSES_H = 7, 21
 BEGINS_H = 5
+NIGHT_H = 2
 NIGHT_SEEN_H = 6.5  # by then last night's work must have been done, if nothing stood in its way
 EDITS_A_DAY = 4
 LOOK_REAL_S = 0.02
@@ -69,6 +71,7 @@ class Day:
     requests: int = 0
     requests_hour_max: int = 0
     validated_at: str = ""
+    night_due_s: float = 0.0
     backups: int = 0
     prices: int = 0
     price_delay_s_max: float = 0.0
@@ -134,7 +137,7 @@ class Fortnight:
         for number in range(1, self.day_count + 1):
             self._plan_day(number)
         for planned in self.plan:
-            self._at(self._moment(planned.day, planned.hour), lambda planned=planned: self._begin(planned))
+            self._at(self._moment(planned.day, planned.hour), functools.partial(self._begin, planned))
         end_s = self._moment(self.day_count + 1, BEGINS_H - 1)
         while self.shop.work.true_s() < end_s:
             self._step()
@@ -159,7 +162,10 @@ class Fortnight:
         for _ in range(EDITS_A_DAY):
             self._at(self._moment(number, dice.uniform(6, 22)), lambda: self._edit(day))
         self._at(self._moment(number, 23.0), lambda: self._count(day))
-        self._at(self._moment(number + 1, NIGHT_SEEN_H - 3), lambda: self._beside.submit(self._look_at_night, day))
+        self._at(
+            self._moment(number + 1, NIGHT_SEEN_H if number < self.day_count else BEGINS_H - 2),
+            lambda: self._look_soon(day),
+        )
 
     def _step(self) -> None:
         now = self.shop.work.true_s()
@@ -181,6 +187,7 @@ class Fortnight:
     # ---- faults ------------------------------------------------------------------------------------------------
 
     def _begin(self, planned: Planned) -> None:
+        """A fault begins; one that lasts is looked at while it does."""
         one = Happened(planned, self.shop.work.true_s())
         self.happened.append(one)
         self.say(f"day {planned.day} {self._clock(one.began_s)}: {planned.fault.name}")
@@ -260,10 +267,7 @@ class Fortnight:
         for price in self.prices[:]:
             for till in self.shop.tills:
                 if till.name in price.unseen and till.waiting() == 0:
-                    till.ask(
-                        {"do": "price", "product": price.product},
-                        lambda told, price=price, name=till.name: self._saw(price, name, told),
-                    )
+                    till.ask({"do": "price", "product": price.product}, functools.partial(self._saw, price, till.name))
 
     def _saw(self, price: Price, name: str, told: Counted) -> None:
         wanted = self.shop.office.world.get("products", price.product)["price"]  # a restore may have undone the edit
@@ -304,9 +308,13 @@ class Fortnight:
             f"office, {day.rss_mb:.1f} MB, {day.log_lines} log lines, {day.requests} requests"
         )
 
+    def _look_soon(self, day: Day) -> None:
+        self._beside.submit(self._look_at_night, day)
+
     def _look_at_night(self, day: Day) -> None:
         state = self._ask({"do": "status"}).get("status") or {}
         day.validated_at = str((state.get("health") or {}).get("validated_at") or "")
+        day.night_due_s = self._moment(day.number + 1, NIGHT_H)
         day.backups = len(self.shop.backups())
 
     # ---- the end -----------------------------------------------------------------------------------------------

@@ -66,11 +66,12 @@ class Disk:
         return self.home / "somebody-elses-file"
 
     def fill(self) -> None:
-        """Somebody's file takes all the room there is, again when some came free."""
+        """Somebody's file takes all the room there is, again when some came free. Never on a real disk."""
+        if not self.home.is_mount():
+            return
         with contextlib.suppress(OSError), self._filler.open("ab", buffering=0) as file:
-            while True:
-                if not file.write(bytes(4096)):
-                    break
+            for _ in range(DISK_MIB * 256):
+                file.write(bytes(4096))
 
     def clear(self) -> None:
         self._filler.unlink(missing_ok=True)

@@ -14,9 +14,10 @@ import pytest
 from sqlite_utils import hookimpl
 from sqlite_utils.plugins import pm
 
-from edge_agent import EdgeAgent
+from edge_agent import EdgeAgent, InvalidSettings
 from edge_agent.head_office.auth import SERVICE_CREDENTIAL, SecretFiles
-from edge_agent.settings import CREDENTIALS_NAME
+from edge_agent.presence import Presence, announce, find
+from edge_agent.settings import CREDENTIALS_NAME, load_settings
 from edge_agent.storage.engine import sqlite3
 
 Make = Callable[..., Any]
@@ -91,6 +92,39 @@ def test_a_planted_link_leads_no_token_away(home: Path, tmp_path: Path, name: st
     assert not tokens.is_symlink()
     assert json.loads(tokens.read_text())["access"] == "access"
     assert stat.S_IMODE(tokens.stat().st_mode) == 0o600
+
+
+@posix
+@pytest.mark.parametrize("name", ["daemon.json", "daemon.new"])
+def test_a_planted_link_is_not_written_through_by_the_daemon(home: Path, tmp_path: Path, name: str) -> None:
+    """Where the daemon announces itself, a link leads to no file of its user: neither its bytes nor its mode change."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    elsewhere.chmod(0o600)
+    (home / name).symlink_to(elsewhere)
+    announce(home, Presence(1, 8780, "", "0", "2026-11-21T00:00:00Z"))
+    assert (elsewhere.read_text(), stat.S_IMODE(elsewhere.stat().st_mode)) == ("mine", 0o600)
+    there = find(home)
+    assert there is not None
+    assert there.port == 8780
+    assert stat.S_IMODE((home / "daemon.json").stat().st_mode) == 0o644
+
+
+def test_a_planted_announcement_names_a_port(home: Path) -> None:
+    """What is no port is no announcement."""
+    for port in (-1, 65_536, 10**12):
+        announce(home, Presence(1, port, "", "0", "2026-11-21T00:00:00Z"))
+        assert find(home) is None
+
+
+@pytest.mark.parametrize("name", ["a folder", "out of reach"])
+def test_settings_out_of_reach_are_told_in_words(tmp_path: Path, name: str) -> None:
+    """Another user's home, or what else keeps its settings from being read, ends no program in a traceback."""
+    folder = tmp_path if name == "a folder" else tmp_path / ("x" * 300)
+    if name == "a folder":
+        (tmp_path / "settings.toml").mkdir()
+    with pytest.raises(InvalidSettings, match="can't be read"):
+        load_settings(folder)
 
 
 def test_a_password_may_come_from_systemd(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

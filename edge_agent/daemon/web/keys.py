@@ -19,6 +19,8 @@ TOKEN_BYTES = 32
 TOKEN_FILE_BYTES_MAX = 1024
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43,512}")
 _FOREIGN_BITS = stat.S_IRWXG | stat.S_IRWXO
+# Neither through a link, nor waiting at a pipe, that somebody planted in a shared home.
+_READING = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 _NEW_ONE = "Delete it and restart edge-agent run: a new one is made. Tills and pages must then read it again."
 
 
@@ -103,7 +105,7 @@ def _make(path: Path) -> None:
 
 def _read(path: Path) -> str:
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, _READING)
         with os.fdopen(handle, "rb") as file:
             found = os.fstat(file.fileno())
             data = file.read(TOKEN_FILE_BYTES_MAX).strip() if stat.S_ISREG(found.st_mode) else b""

@@ -105,15 +105,18 @@ class LocalServer:
         self._thread.start()
         up.wait(START_DEADLINE_S)
         if self._fault is not None or self._server.loop is None:
+            self.stop(START_DEADLINE_S)  # else the port stays taken: by ourselves
             raise EdgeAgentError("the loopback API can't start", hint="Restart edge-agent run.") from self._fault
 
     def _listen(self) -> list[socket.socket]:
         listeners = [] if self._asked_port is None else [_port(self._asked_port)]
         try:
             return listeners if self._socket_path is None else [*listeners, _unix(self._socket_path, self._mode)]
-        except BaseException:
+        except BaseException as error:
             for listener in listeners:
                 listener.close()
+            if isinstance(error, OSError):
+                raise _unusable(self._socket_path, error) from None
             raise
 
     def _run(self, up: threading.Event) -> None:
@@ -151,8 +154,17 @@ class LocalServer:
         for each in self._sockets:
             each.close()
         if self._socket_path is not None:
-            self._socket_path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._socket_path.unlink()
         return self._app.state.pools.close(max(0.0, end_s - time.monotonic())) and not self.is_alive()
+
+
+def _unusable(path: Path | None, error: OSError) -> InvalidSettings:
+    return InvalidSettings(
+        "local_socket",
+        f"local_socket: {path} can't be made: {error.strerror or error}",
+        hint="Use a short path in a folder that this user may write, such as the home.",
+    )
 
 
 def _port(port: int) -> socket.socket:
@@ -197,11 +209,7 @@ def _unix(path: Path, mode: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise InvalidSettings(
-            "local_socket",
-            f"local_socket: {path} can't be made: {error.strerror or error}",
-            hint="Use a short path in a folder that this user may write, such as the home.",
-        ) from None
+        raise _unusable(path, error) from None
     finally:
         os.umask(mask)
     return listener

@@ -115,3 +115,11 @@ def test_a_deleted_token_is_made_anew(home_of: Path) -> None:
     new = Keys.of_home(home_of)
     assert not new.is_token(old.token)
     assert not new.is_session(old.session())
+
+
+@posix
+def test_it_is_not_waited_for(home_of: Path) -> None:
+    """A pipe that somebody planted in its place is refused at once: the daemon's start does not hang on it."""
+    os.mkfifo(home_of / TOKEN_NAME, 0o600)
+    with pytest.raises(StoreBroken, match="holds no token"):
+        Keys.of_home(home_of)

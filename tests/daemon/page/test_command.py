@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from edge_agent.cli.app import app
 from edge_agent.cli.exits import Exit
-from edge_agent.daemon.presence import Presence, announce
+from edge_agent.presence import Presence, announce
 
 
 @pytest.fixture

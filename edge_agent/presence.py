@@ -15,6 +15,8 @@ from edge_agent.errors import AlreadyRunning, StoreBroken
 
 LOCK_NAME = "daemon.lock"
 FILE_NAME = "daemon.json"
+_FOR_ALL = 0o644
+_PORTS = range(65_536)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,12 @@ def announce(home: Path, presence: Presence) -> None:
     """
     path = home / FILE_NAME
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(asdict(presence)) + "\n", "utf-8")
-    if os.name == "posix":
-        fresh.chmod(0o644)
+    fresh.unlink(missing_ok=True)  # a link that somebody planted in a shared home must not be written through
+    handle = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FOR_ALL)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(presence)) + "\n")
+        if os.name == "posix":
+            os.chmod(handle, _FOR_ALL)  # noqa: PTH101 - the very file: the umask may have taken bits away
     fresh.replace(path)
 
 
@@ -90,6 +95,7 @@ def withdraw(home: Path) -> None:
 def find(home: Path) -> Presence | None:
     """What a daemon announced; None when none did. A killed one leaves its announcement: try the port."""
     try:
-        return msgspec.json.decode((home / FILE_NAME).read_bytes(), type=Presence)
+        there = msgspec.json.decode((home / FILE_NAME).read_bytes(), type=Presence)
     except (OSError, ValueError):
         return None
+    return there if there.port in _PORTS else None
