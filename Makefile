@@ -47,13 +47,14 @@ $(READY): pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q edge_agent ho_stub
 	$(BIN)/python -c "open('$(READY)', 'w').close()"
 
 # Pins everything the project uses, for every platform; run it after changing dependencies in pyproject.toml.
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
-	$(LOCK) --extra stub --extra metrics --group dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --extra stub --extra metrics --extra postgres --group dev --output-file requirements/dev.txt pyproject.toml
 
 clean:
 	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('$(VENV)', 'dist', 'build', '.mypy_cache', '.ruff_cache')]"

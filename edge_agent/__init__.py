@@ -22,11 +22,12 @@ Nothing happens on import; heavy parts load when they are first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # typing's own takes as long to load as Python itself
 if TYPE_CHECKING:
+    from typing import Any
+
     from edge_agent.agent import EdgeAgent
     from edge_agent.domain.checkout import LineCheck
     from edge_agent.domain.explain import Explanation, Step

@@ -198,7 +198,8 @@ class EdgeAgent:
         killed before it could do so. Selling must not wait for its next start (G1)."""
         if self._journal.life() is not None:
             return False
-        self._begin_life("the journal before this one was damaged", first=True)
+        self._begin_life("the journal before this one was damaged, or gone", first=True)
+        self._recovery.tell_if_gone()
         return True
 
     def __enter__(self) -> EdgeAgent:

@@ -62,7 +62,7 @@ class Background:
         self._listener: Listener | None = None
         self._watch: JournalWatch | None = None
         self._next_full_s = 0.0
-        self._said: list[str] = []
+        self._said: set[str] = set()
         self._kept_out_since_s: float | None = None
         self._running = contextlib.ExitStack()  # holds the loop's lock
         self._claiming = threading.Lock()
@@ -172,12 +172,21 @@ class Background:
         self._kept_out_since_s = None
         if asked:
             self._tell_end(report)
-        said = [f"{error.step}: {error.message}" for error in report.errors]
-        for line in said if said != self._said else []:  # an outage is one line in the log, not one a minute
-            _log.warning("%s", line)
-        self._said = said
         with contextlib.suppress(StoreBroken):  # the next cycle finds out, and sees to it
+            self._log_errors(report)
             self._look_for_events(in_touch=report.in_touch)
+
+    def _log_errors(self, report: CycleReport) -> None:
+        """An outage is one line in the log, not one a minute, whichever step of whichever kind of cycle meets it."""
+        for error in report.errors:
+            if error.message not in self._said:
+                self._said.add(error.message)
+                _log.warning("%s: %s", error.step, error.message)
+        # What waits for its next try says nothing meanwhile, and a cycle that only pushes does not ask for everything.
+        is_over = report.in_touch and not report.errors
+        if self._said and is_over and not any(self._outbox.lane(name).failures for name in (*LANES, "pull")):
+            self._said.clear()
+            _log.info("head office answers again as it should")
 
     def _note_kept_out(self, moment_s: float) -> None:
         """Another program syncs. One that hangs, or was suspended in the middle, would keep this one out in silence."""

@@ -7,6 +7,7 @@ import datetime as dt
 from edge_agent.domain.absence import Pulled, Window, explain_absent
 from edge_agent.domain.applicability import Here
 from edge_agent.domain.explain import Explanation, Refusal, explain_present
+from edge_agent.domain.hours import windows_of
 from edge_agent.domain.promotion import Promotion, has_begun, has_not_ended, is_active_at, read_promotion
 from edge_agent.domain.scope import reaches_nothing, read_scope
 from edge_agent.storage.catalog import CatalogStore
@@ -72,7 +73,8 @@ def _reaches(store: CatalogStore, promotion: Promotion) -> bool | None:
 def _pulled(store: CatalogStore, now: dt.datetime, last_contact_ms: int | None) -> Pulled:
     facts, state = store.all_meta(), store.state("promotions")
     paused = facts.get("auto_sync_enabled") == "false"
-    confirmed_ms = 0 if paused or facts.get("profile") != "native" else last_contact_ms or 0
+    confirms = facts.get("profile") == "native" and not paused and not windows_of(facts)
+    confirmed_ms = (last_contact_ms or 0) if confirms else 0
     synced_ms = None if state.synced_ms is None else max(state.synced_ms, confirmed_ms)
     return Pulled(
         window=Window(

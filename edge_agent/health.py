@@ -19,6 +19,7 @@ from edge_agent.domain.findings import (
     worst_first,
 )
 from edge_agent.domain.health import FINDINGS_FACT, KEPT_OF_A_KIND, SUMMARY_FACT, Health, Tally
+from edge_agent.domain.hours import windows_of
 from edge_agent.domain.watchdog import rung
 from edge_agent.inspection import Inspection
 from edge_agent.storage.catalog import CatalogStore, DatasetState
@@ -102,7 +103,8 @@ def _downloads(store: CatalogStore, tally: Tally, device: Device) -> None:
     """Find downloads that are old, cut short or held."""
     facts = store.all_meta()
     # A cycle that found nothing changed confirms what is here; a baseline version covers promotions alone (section 3).
-    confirms = facts.get("profile") == "native" and facts.get("auto_sync_enabled") != "false"
+    paused = facts.get("auto_sync_enabled") == "false" or windows_of(facts)
+    confirms = facts.get("profile") == "native" and not paused
     confirmed_ms = (device.last_contact_ms or 0) if confirms else 0
     for state in map(store.state, DATASETS):
         if state.held_rows:

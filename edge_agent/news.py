@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+CLOSE_DEADLINE_S = 2.0
 _log = logging.getLogger("edge_agent")
 
 
@@ -42,10 +43,12 @@ class News:
 
     def close(self) -> None:
         """Tell what is still to be told, and stop."""
-        if self._teller is not None:
+        teller, self._teller = self._teller, None
+        if teller is not None:
             self._events.put(None)
-            self._teller.join()
-            self._teller = None
+            if teller is not threading.current_thread():
+                # A listener that waits for the thread that closes, as those of a till's screen may, must not keep it.
+                teller.join(CLOSE_DEADLINE_S)
 
     def _run(self) -> None:
         while (event := self._events.get()) is not None:

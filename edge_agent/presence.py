@@ -69,6 +69,22 @@ def one_daemon(home: Path) -> Iterator[None]:
         lock.release()
 
 
+def lives(home: Path) -> bool:
+    """Whether a daemon serves this home now: it holds the lock. One that this user may not try is another user's."""
+    path = home / LOCK_NAME
+    if not path.exists():
+        return False
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0, thread_local=False, mode=0o600):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return True
+
+
 def announce(home: Path, presence: Presence) -> None:
     """Write where the daemon is found, in one step. It holds no secret: every user of the device may read it.
 

@@ -13,6 +13,7 @@ from edge_agent.errors import StoreBroken
 from edge_agent.machine import machine_identity
 from edge_agent.storage.aside import damaged_files, recovery_lock, set_aside
 from edge_agent.storage.database import Database
+from edge_agent.storage.incidents import close_incident, raise_incident
 from edge_agent.storage.journal import Journal
 from edge_agent.storage.shadow import Shadow
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 DAY_MS = 24 * 3600 * 1000
 LIVES_A_DAY_MAX = 5
+INCIDENT = "journal damaged"  # as storage/salvage.py tells it
 _MACHINE = "machine"
 _FILE = "file"
 _log = logging.getLogger("edge_agent")
@@ -109,6 +111,17 @@ class Recovery:
             except (OSError, StoreBroken):
                 _log.exception("the damaged journal can't be replaced")
                 return False
+
+    def tell_if_gone(self) -> None:
+        """Tell of a fresh journal in the place of one that nobody set aside: somebody moved or deleted it (G11)."""
+        path = self._journal.database.path
+        if damaged_files(path):
+            return  # that is told already
+        _log.error("%s was gone; a fresh one takes its place", path.name)
+        detail = f"{path.name} was gone, and a fresh one took its place; what the second copy holds comes back"
+        with self._journal.database.immediate() as connection:
+            raise_incident(connection, INCIDENT, detail, self._clock.now_ms())
+            close_incident(connection, INCIDENT)  # nobody can do more about it than read it
 
     def check_journal(self, group_access: bool) -> None:
         """Check the whole file on a copy; a damaged journal is replaced.

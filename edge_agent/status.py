@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import shutil
-from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from edge_agent import __version__
-from edge_agent.domain.calendar import zone
-from edge_agent.domain.findings import counts_against
-from edge_agent.domain.health import SUMMARY_FACT, read_summary
-from edge_agent.domain.watchdog import rung
-from edge_agent.storage.catalog import CatalogStore
-from edge_agent.storage.circuit import Circuit, CircuitState
-from edge_agent.storage.incidents import incidents
-from edge_agent.storage.journal import Journal
-from edge_agent.storage.ledger import Ledger, Life
-from edge_agent.storage.outbox import Counts, LaneState, Outbox
+
+# The words alone are wanted by ``edge-agent status`` where a daemon told it the figures: it is to be there at once.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from edge_agent.storage.catalog import CatalogStore
+    from edge_agent.storage.circuit import CircuitState
+    from edge_agent.storage.journal import Journal
+    from edge_agent.storage.ledger import Life
+    from edge_agent.storage.outbox import LaneState, Outbox
 
 LANE_NAMES = ("pull", "sales", "usages")
 CLOCK_WRONG_MS = 60_000
 NOT_HEAD_OFFICE = "something other than head office answered"  # as head_office/ says of a portal or proxy
 SHOWN_MS = 24 * 3600 * 1000  # an incident that is over is still told of for a day
+CATALOGUE_DAMAGED = "catalogue damaged"
 
 
 def utc_text(ms: int | None) -> str | None:
@@ -60,7 +58,13 @@ def build_status(
         last_heartbeat_ms: when head office last took a heartbeat, milliseconds since 1970.
         events: how this process's stream of hints is; None when another process listens.
     """
-    facts = store.all_meta()
+    from edge_agent.domain.hours import windows_of
+    from edge_agent.domain.watchdog import rung
+    from edge_agent.storage.circuit import Circuit
+    from edge_agent.storage.ledger import Ledger
+
+    facts = {**journal.place(), **store.all_meta()}  # a catalogue that begins anew knows no place yet
+    datasets = _datasets(store, facts)
     counts = outbox.counts(sales_only=facts.get("profile") == "baseline")
     lanes = [outbox.lane(name) for name in LANE_NAMES]
     circuit = Circuit(journal).state()
@@ -94,9 +98,10 @@ def build_status(
         "stalled": [_stalled(lane, now_ms) for lane in lanes if rung(lane.head_since_ms, now_ms)],
         "remarked": outbox.remarked(),
         "receipts": _receipts(ledger.lives()),
-        "incidents": _incidents(journal, now_ms),
+        "incidents": [*_incidents(journal, now_ms), *_damaged_catalogue(store, datasets, now_ms)],
         "paused": facts.get("auto_sync_enabled") == "false",
-        "datasets": _datasets(store, facts),
+        "sync_windows": [{"from": begin, "to": end} for begin, end in windows_of(facts)],
+        "datasets": datasets,
         "health": _health(facts),
         "journal": {
             "id": life.journal_id if life else None,
@@ -126,6 +131,8 @@ def _bytes_of(path: Path) -> int:
 
 
 def _free_bytes(home: Path) -> int | None:
+    import shutil
+
     with contextlib.suppress(OSError):
         return shutil.disk_usage(home).free
     return None
@@ -161,6 +168,8 @@ def _last_error(circuit: CircuitState, failing: list[LaneState]) -> dict[str, An
 
 def _stalled(lane: LaneState, now_ms: int) -> dict[str, Any]:
     """What has not moved for long although head office answers, why, and what the watchdog tries."""
+    from edge_agent.domain.watchdog import rung
+
     return {
         "lane": lane.name,
         "head": lane.head,
@@ -178,6 +187,8 @@ def _receipts(lives: list[Life]) -> dict[str, Any]:
 
 
 def _incidents(journal: Journal, now_ms: int) -> list[dict[str, Any]]:
+    from edge_agent.storage.incidents import incidents
+
     return [
         {
             "kind": incident.kind,
@@ -192,7 +203,31 @@ def _incidents(journal: Journal, now_ms: int) -> list[dict[str, Any]]:
     ]
 
 
+def _damaged_catalogue(store: CatalogStore, datasets: dict[str, Any], now_ms: int) -> list[dict[str, Any]]:
+    """The last catalogue that was moved aside: its name says when, and what came since whether it is made up for."""
+    from edge_agent.storage.aside import DAMAGED, damaged_files
+
+    found = damaged_files(store.database.path)
+    at_ms = int(found[-1].name.rpartition(DAMAGED)[2]) if found else 0
+    is_open = any(datasets[name]["snapshot_at"] is None for name in ("products", "promotions"))
+    if not found or not (is_open or now_ms - at_ms < SHOWN_MS):
+        return []
+    at, come = utc_text(at_ms), "come" if is_open else "came"
+    return [
+        {
+            "kind": CATALOGUE_DAMAGED,
+            "detail": f"it is kept as {found[-1].name}; prices and promotions {come} anew from head office",
+            "first_at": at,
+            "last_at": at,
+            "times": 1,
+            "open": is_open,
+        }
+    ]
+
+
 def _datasets(store: CatalogStore, facts: dict[str, str]) -> dict[str, Any]:
+    import msgspec
+
     label = msgspec.json.decode(facts["version"]) if "version" in facts else [None, None, {}]
     result = {}
     for name in ("categories", "products", "promotions", "stock"):
@@ -217,11 +252,15 @@ def _datasets(store: CatalogStore, facts: dict[str, str]) -> dict[str, Any]:
 
 def _health(facts: dict[str, str]) -> dict[str, Any]:
     """What the last validation found, as the catalogue remembers it."""
+    from edge_agent.domain.findings import counts_against
+    from edge_agent.domain.health import SUMMARY_FACT, read_summary
+
     last = read_summary(facts.get(SUMMARY_FACT))
     if last is None:
-        return {"score": None, "validated_at": None, "findings": {}}
+        return {"score": None, "validated_at": None, "findings": {}, "wrong": {}}
     at = utc_text(round(last.validated_at.timestamp() * 1000))
-    return {"score": last.health_score, "validated_at": at, "findings": last.counts}
+    wrong = {kind: count for kind, count in last.counts.items() if counts_against(kind)}
+    return {"score": last.health_score, "validated_at": at, "findings": last.counts, "wrong": wrong}
 
 
 def age_text(seconds: float) -> str:
@@ -241,6 +280,8 @@ def _age(text: str, now: dt.datetime) -> str:
 
 
 def _local(text: str, status: dict[str, Any], now: dt.datetime) -> str:
+    from edge_agent.domain.calendar import zone
+
     tz = zone(status["store"]["timezone"])
     moment = dt.datetime.fromisoformat(text).astimezone(tz)
     same_day = moment.date() == now.astimezone(tz).date()
@@ -295,18 +336,27 @@ _FIRST = {"sales": "The oldest waiting sale", "usages": "The oldest waiting prom
 
 def _trouble_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     """Stalls, differences and incidents, each with its age (G11)."""
-    words = [
-        f"{_FIRST[stalled['lane']]} has not moved for {_age(stalled['since'], now)} although head office answers "
-        f"({stalled['cause']}). The agent tries {_TRYING[stalled['trying']]}."
-        for stalled in status["stalled"]
-    ]
+    words = [sentence for stalled in status["stalled"] if (sentence := _stall_in_words(stalled, status, now))]
     words += [f"The books differ: {difference}. Tell head office." for difference in status["receipts"]["differences"]]
     for incident in status["incidents"]:
         words.append(
             f"{_sentence(incident['kind'])[:-1]} at {_local(incident['last_at'], status, now)}: "
-            f"{incident['detail'].rstrip('.')}."
+            f"{incident['detail'].rstrip('.')}." + ("" if incident["open"] else " That is over.")
         )
     return words
+
+
+def _stall_in_words(stalled: dict[str, Any], status: dict[str, Any], now: dt.datetime) -> str:
+    """What does not move, and why; nothing where the sentence about the line has just told all of it."""
+    error = status["last_error"]
+    is_told = error is not None and stalled["cause"] == error["message"]
+    if status["head_office"]["reachable"] is False or (is_told and error["lane"] == "all"):
+        return ""
+    cause = "" if is_told else f" ({stalled['cause']})"
+    return (
+        f"{_FIRST[stalled['lane']]} has not moved for {_age(stalled['since'], now)} although head office answers"
+        f"{cause}. The agent tries {_TRYING[stalled['trying']]}."
+    )
 
 
 def _line_in_words(status: dict[str, Any], now: dt.datetime) -> str:
@@ -341,12 +391,18 @@ def _catalogue_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     products = datasets["products"]
     paused = ["Head office has paused the syncing of prices and promotions."] if status["paused"] else []
     if products["synced_at"] is None:
-        return paused or ["No prices yet: the first sync brings them."]
+        lost = any(one["kind"] == CATALOGUE_DAMAGED and one["open"] for one in status["incidents"])
+        none = "No prices just now: the next sync brings" if lost else "No prices yet: the first sync brings"
+        return paused or [f"{none} them."]
     pulled = [datasets[name]["synced_at"] for name in ("products", "promotions") if datasets[name]["synced_at"]]
     # A cycle that found nothing changed confirms what is here without writing a word.
-    oldest = max(min(pulled), status["last_success_at"] or "")
+    confirms = not status["paused"] and not status["sync_windows"]
+    oldest = max(min(pulled), (status["last_success_at"] or "") if confirms else "")
     goods = f"{_plural(products['count'], 'product')} and {_plural(datasets['promotions']['count'], 'promotion')}"
     words = [f"{goods}, as head office had them at {_local(oldest, status, now)}.", *paused]
+    if status["sync_windows"]:
+        hours = " and ".join(f"{one['from']} to {one['to']}" for one in status["sync_windows"])
+        words.append(f"Head office wants prices and promotions fetched from {hours}; edge-agent sync fetches them now.")
     for name, dataset in datasets.items():
         if dataset["refused"]:
             bad = _plural(dataset["refused"], "row")
@@ -368,7 +424,7 @@ def _catalogue_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
 def _health_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     """What the last validation found wrong with rows; the device's own troubles are told as they stand now."""
     health = status["health"]
-    wrong = {kind: count for kind, count in health["findings"].items() if counts_against(kind)}
+    wrong = health["wrong"]
     if not wrong:
         return []
     named = ", ".join(f"{kind} ({count:,})" for kind, count in wrong.items())
@@ -376,4 +432,4 @@ def _health_in_words(status: dict[str, Any], now: dt.datetime) -> list[str]:
     return [f"{health['score']:g} % of the catalogue is in order, as of {at}. Wrong: {named}. See edge-agent health."]
 
 
-__all__ = ["Counts", "age_text", "build_status", "in_words", "utc_text"]
+__all__ = ["age_text", "build_status", "in_words", "utc_text"]

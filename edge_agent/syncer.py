@@ -24,8 +24,10 @@ from edge_agent.storage.outbox import Outbox
 
 if TYPE_CHECKING:
     from edge_agent.domain.catalog import Dataset
+    from edge_agent.head_office.beat import Order
     from edge_agent.head_office.client import HttpHeadOffice
     from edge_agent.sync.cycle import Cycle
+    from edge_agent.sync.orders import Orders
     from edge_agent.sync.receipts import Compared
     from edge_agent.sync.report import CycleReport, Progress
     from edge_agent.sync.verify import Verified
@@ -134,13 +136,13 @@ class Syncer:
         """
         # A moment's patience: status takes the lock for an instant to see whether someone syncs.
         with self.file_lock(LOCK_NAME, LOCK_PATIENCE_S):
-            self._bring_back()
             head_office = self._kept or self.connect(stopping)
             head_office.answered = False
             self._kept = None
             report = None
 
             def cycle() -> CycleReport:
+                self._bring_back()  # within: the journal that takes it in may turn out damaged as well
                 return self._cycle(
                     head_office,
                     asked=asked,
@@ -283,14 +285,11 @@ class Syncer:
                 raise
             if error.file == self._store.database.path.name:
                 moved_aside(self._store.database, self._clock)
-            elif self._recovery.replace_damaged_journal(error):
-                self._bring_back()
-            else:
+            elif not self._recovery.replace_damaged_journal(error):
                 raise
         except (TypeError, ValueError, LookupError) as error:  # what damage can put into a column
             if not self._recovery.explains(error, self._settings.group_access):
                 raise
-            self._bring_back()
         return cycle()
 
     def _tell_of_the_line(self, report: CycleReport, *, answered: bool) -> None:
@@ -326,16 +325,27 @@ class Syncer:
 
     def heartbeat(self, stop: threading.Event | None = None) -> bool:
         """Tell head office how this device is: :class:`~edge_agent.sync.heartbeat.SendHeartbeat`. Takes no lock, and
-        leaves a head office alone that asked for it.
+        leaves a head office alone that asked for it. Then do what head office orders in its answer, and report that.
 
         Returns:
             Whether head office took it.
         """
+        from edge_agent.sync.orders import Orders
+
+        orders = Orders(self._store, lambda datasets, repair: self.verify_catalogue(datasets, repair=repair, only=None))
+        took, asked = self._beat(orders, stop)
+        if asked and not (stop is not None and stop.is_set()) and orders.carry_out(asked):
+            self._beat(orders, stop)
+        return took
+
+    def _beat(self, orders: Orders, stop: threading.Event | None) -> tuple[bool, list[Order]]:
+        """One heartbeat: whether head office took it, and what it asks."""
         from edge_agent.sync.heartbeat import SendHeartbeat
 
         moment_s = self._clock.monotonic_s()
         if moment_s < self._no_heartbeat_until_s:
-            return False
+            return False, []
+        done = orders.done()
         sending = SendHeartbeat(
             connect=self.connect,
             device_id=self._settings.device_id,
@@ -343,12 +353,15 @@ class Syncer:
             store=self._store,
             clock=self._clock,
             stop=stop,
+            done=done,
         )
         took = sending.run()
         self._no_heartbeat_until_s = moment_s + sending.not_again_s
         if took:
             self._touch(HEARTBEAT_NAME)
-        return took
+            if done:
+                orders.taken(done)
+        return took, sending.orders
 
     def last_heartbeat_ms(self) -> int | None:
         """When head office last took a heartbeat of any process of this home, milliseconds since 1970."""

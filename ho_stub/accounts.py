@@ -15,10 +15,14 @@ HASH_ROUNDS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who asks. A device account has one store, a company account (None) all stores of the company."""
+    """Who asks. A device account has one store, an office account (None) all stores of the company.
+
+    An account without a company reaches nothing at all.
+    """
 
     username: str
     store_id: str | None
+    has_company: bool = True
 
 
 class Accounts:
@@ -29,18 +33,24 @@ class Accounts:
         self.access_s = ACCESS_S
         self.refresh_s = REFRESH_S
 
-    def add(self, username: str, password: str, store_id: str | None) -> None:
+    def add(self, username: str, password: str, store_id: str | None, *, has_company: bool = True) -> None:
         """A new account, inside the caller's `db.write()`."""
         salt = secrets.token_bytes(16)
         self._db.run(
-            "INSERT INTO account VALUES (?, ?, ?, ?, ?)",
-            (username, salt, _hash(password, salt), secrets.token_hex(20), store_id),
+            "INSERT INTO account (username, salt, password_hash, static_key, store_id, has_company) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (username, salt, _hash(password, salt), secrets.token_hex(20), store_id, int(has_company)),
         )
+
+    def is_right(self, username: str, password: str) -> bool:
+        """Whether there is such an account with such a password; a wrong name takes as long as a wrong password."""
+        found = self._db.row("SELECT salt, password_hash FROM account WHERE username = ?", (username,))
+        salt, expected = (bytes(found[0]), bytes(found[1])) if found else (b"nobody", b"")
+        return secrets.compare_digest(_hash(password, salt), expected)
 
     def sign_in(self, username: str, password: str) -> dict[str, str]:
         """New tokens. Raises NotSignedIn for a wrong name or password."""
-        found = self._db.row("SELECT salt, password_hash FROM account WHERE username = ?", (username,))
-        if found is None or not secrets.compare_digest(_hash(password, found[0]), found[1]):
+        if not self.is_right(username, password):
             raise NotSignedIn("No active account found with these credentials.")
         return {"access": self._issue("access", username), "refresh": self._issue("refresh", username)}
 
@@ -58,10 +68,15 @@ class Accounts:
             if scheme not in ("Bearer", "Token") or not token:
                 raise NotSignedIn("Authentication credentials were not provided.")
             username = self._holder(token, "access")
-        found = self._db.row("SELECT username, store_id FROM account WHERE username = ?", (username,))
-        if found is None:
+        account = self.find(username)
+        if account is None:
             raise NotSignedIn("This account is gone.")
-        return Account(*found)
+        return account
+
+    def find(self, username: str) -> Account | None:
+        """The account of this name, or None."""
+        found = self._db.row("SELECT username, store_id, has_company FROM account WHERE username = ?", (username,))
+        return None if found is None else Account(found[0], found[1], bool(found[2]))
 
     def static_key(self, username: str) -> str:
         """The account's key for the scheme `Token`."""
@@ -70,7 +85,7 @@ class Accounts:
     def expire(self, *, refresh: bool = False) -> None:
         """All access tokens (and refresh tokens, if asked) expire now."""
         with self._db.write():
-            self._db.run("UPDATE token SET expires_at = 0 WHERE kind = 'access' OR ?", (refresh,))
+            self._db.run("UPDATE token SET expires_at = 0 WHERE kind = 'access' OR ? = 1", (int(refresh),))
 
     def _issue(self, kind: str, username: str) -> str:
         token = secrets.token_urlsafe(32)

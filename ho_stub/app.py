@@ -11,11 +11,14 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ho_stub import baseline, downloads, events, uploads, version
+from ho_stub import baseline, downloads, events, reports, uploads, version
 from ho_stub.call import Sender
+from ho_stub.database import Unavailable
 from ho_stub.errors import ContractError, NotSignedIn, bad_request
 from ho_stub.examples import CREDENTIALS, REFRESH, takes
 from ho_stub.front import Front
+from ho_stub.openapi.complete import describe
+from ho_stub.web import pages
 from ho_stub.world import World
 
 DESCRIPTION = """The reference head office of the edge agent's wire contract (`docs/head-office-api.md`).
@@ -69,18 +72,20 @@ def create_app(world: World) -> ASGIApp:
         redirect_slashes=False,  # a redirect would be followed without a token, or with one by a careless client
     )
     app.state.world = world
-    routers = [router, version.router, downloads.router, uploads.router]
+    routers = [router, version.router, downloads.router, uploads.router, reports.router]
     if world.native:
         routers += [downloads.native_router, uploads.native_router, events.router]
-    for one in routers:
-        app.include_router(one)
+    for one in routers:  # as they are: to include one builds each of its routes anew, for each head office
+        app.router.routes.extend(one.routes)
+    pages.install(app)
+    describe(app, world.profile)
 
     def contract_error(_: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, ContractError)
         if not world.native:
             status, body = baseline.error(exc, world.gaps)
-            return JSONResponse(body, status)
-        return JSONResponse(exc.body(native=True), exc.status, media_type="application/problem+json")
+            return JSONResponse(body, status, exc.headers)
+        return JSONResponse(exc.body(native=True), exc.status, exc.headers, "application/problem+json")
 
     def not_signed_in(_: Request, exc: Exception) -> JSONResponse:
         """401 with a body of its own kind."""
@@ -101,7 +106,12 @@ def create_app(world: World) -> ASGIApp:
     def internal(request: Request, _: Exception) -> JSONResponse:
         return contract_error(request, ContractError(500, "INTERNAL_ERROR", "Head office made a mistake."))
 
+    def unavailable(request: Request, _: Exception) -> JSONResponse:
+        sentence = "Head office's database is busy or away. Nothing was changed; try again."
+        return contract_error(request, ContractError(503, "INTERNAL_ERROR", sentence, {"Retry-After": "1"}))
+
     app.add_exception_handler(ContractError, contract_error)
+    app.add_exception_handler(Unavailable, unavailable)
     app.add_exception_handler(NotSignedIn, not_signed_in)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, http_error)
@@ -110,15 +120,20 @@ def create_app(world: World) -> ASGIApp:
     return EpochHeader(app, world) if world.native else Front(app, world.gaps)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Its protocol is named, for only then does asyncio switch off Nagle's delays (40 ms each)."""
+def listen(host: str, port: int, *, spread: bool = False) -> socket.socket:
+    """A listening socket. Its protocol is named, for only then does asyncio switch off Nagle's delays (40 ms each).
+
+    `spread` (Linux): others may listen on the same port, and the system spreads connections over them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # elsewhere the option would let two servers share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if spread:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
-        listener.listen(128)
+        listener.listen(1_024 if spread else 128)
     except OSError:
         listener.close()
         raise

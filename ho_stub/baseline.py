@@ -31,10 +31,11 @@ def download(call: Call, scope: Scope, updated_since: str | None, more: dict[str
     """No tombstones, inactive rows just gone, promotions cut with no way to the rest."""
     feed, zone = call.world.feed, ZoneInfo(call.world.company["timezone"])
     gaps, dataset = call.world.gaps, scope.dataset
+    active_only = dataset != "promotions"  # whether inactive ones of these are sent is a setting
     if updated_since is None:
-        found = feed.everything(scope, active_only=True)
+        found = feed.everything(scope, active_only=active_only)
     else:
-        found = feed.since(scope, moment(updated_since, zone), active_only=True)
+        found = feed.since(scope, moment(updated_since, zone), active_only=active_only)
     if gaps.is_on("inactive_brand") or gaps.first("empty_once", dataset):
         found = []
     found = found[: max(0, len(found) - (gaps.number("vanishing_rows") or 0))]

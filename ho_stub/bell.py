@@ -5,7 +5,9 @@ import contextlib
 import threading
 from collections.abc import Collection, Iterator
 
-from ho_stub.database import Database
+from ho_stub.database import Database, DatabaseError
+
+LOOK_EVERY_S = 1.0
 
 
 class Bell:
@@ -22,6 +24,9 @@ class Bell:
         self._on_its_way: set[asyncio.AbstractEventLoop] = set()
         self.version = 0
         self.closed = False
+        self._watching = False
+        self._seen: int | None = None  # the version at the last look
+        self._ended = threading.Event()
         db.on_commit = self._committed
 
     @property
@@ -38,6 +43,7 @@ class Bell:
     def close(self) -> None:
         """The server ends: so do all streams."""
         self.closed = True
+        self._ended.set()
         self._wake_all()
 
     @contextlib.contextmanager
@@ -46,6 +52,9 @@ class Bell:
         loop, event = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             self._listeners.setdefault(loop, set()).add(event)
+            if self._db.shared and not self._watching:
+                self._watching = True
+                threading.Thread(target=self._watch, name="bell", daemon=True).start()
         try:
             yield event
         finally:
@@ -56,7 +65,23 @@ class Bell:
 
     def _committed(self, moved: Collection[str]) -> None:
         if "change" in moved and self._listeners:
-            self.ring()
+            with contextlib.suppress(DatabaseError):  # what was committed stays so, whoever hears of it
+                self.ring()
+
+    def _watch(self) -> None:
+        """Hear what other workers commit, for as long as there are streams."""
+        self._seen = None
+        while not self._ended.wait(LOOK_EVERY_S if self._seen is not None else 0):
+            with self._lock:
+                if not self._listeners:
+                    self._watching = False
+                    return
+            with contextlib.suppress(DatabaseError):  # the next look may find it
+                now = self._db.current("change")
+                if self._seen is not None and now not in (self._seen, self.version):
+                    self.version = now
+                    self._wake_all()
+                self._seen = now
 
     def _wake_all(self) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
+from ho_stub.alerts import Alerts
 from ho_stub.canonical import INTEGER_MAX, NotCanonical, canonical, fingerprint, one_off_id
 from ho_stub.database import Database, DatabaseError
 from ho_stub.errors import Rejected
@@ -24,6 +25,7 @@ class Catalogue(Protocol):
     db: Database
     feed: Feed
     stock: Stock
+    alerts: Alerts
     receipts: Receipts
 
     def store(self, store_id: str) -> dict[str, Any] | None:
@@ -133,6 +135,7 @@ class Books:
         products = [self._product_of(line, sale, outcome) for line in sale.lines]
         for line, product_id in zip(sale.lines, products, strict=True):
             self._move(line, product_id, sale)
+        self._world.alerts.settle(sale.store_id, products)
         digits = exponent(sale.currency)
         self._db.run(
             "INSERT INTO sale VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -158,7 +161,7 @@ class Books:
         for table in ("sale", "refusal"):
             sql = f"SELECT 1 FROM {table} WHERE device_id = ? AND journal_id = ? AND device_seq = ? "  # noqa: S608
             place = (sale.device_id, sale.journal_id, sale.device_seq, sale.external_id)
-            if self._db.row(f"{sql} AND external_id IS NOT ?", place):
+            if self._db.row(f"{sql} AND (external_id IS NULL OR external_id <> ?)", place):
                 return True
         return False
 
@@ -213,7 +216,7 @@ class Books:
         seq = seq if type(seq) is int and 0 < seq <= INTEGER_MAX else None
         self._db.run(
             """INSERT INTO refusal VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (body_sha256) DO UPDATE
-            SET code = excluded.code, error = excluded.error, attempts = attempts + 1""",
+            SET code = excluded.code, error = excluded.error, attempts = refusal.attempts + 1""",
             (fingerprint(body), external_id, device_id, journal_id, seq, code, error, body, utc_now()),
         )
         self._world.receipts.mark(device_id, journal_id, seq, accepted=False)

@@ -31,8 +31,13 @@ class Call:
     def account(self) -> Account:
         """Who asks."""
         if self._account is None:
-            self.world.settle_gaps()  # before anything is answered: this property is the first thing a route asks for
-            self._account = self.world.accounts.who(self.request.headers.get("authorization"))
+            self.world.catch_up()  # before anything is answered: this property is the first thing a route asks for
+            account = self.world.accounts.who(self.request.headers.get("authorization"))
+            if not account.has_company:
+                raise no_company(account.username, native=self.world.native)
+            if account.store_id is not None:
+                self.world.rate_limits.count(account.store_id)
+            self._account = account
         return self._account
 
     def company(self, company_id: str | None) -> str:
@@ -134,6 +139,12 @@ def _unpacked(body: bytes) -> bytes:
     if not unpacker.eof:
         raise bad_request("The gzip body ends too early.")
     return plain
+
+
+def no_company(username: str, *, native: bool) -> ContractError:
+    """This account reaches nothing yet."""
+    status, code = (403, "FORBIDDEN") if native else (404, "COMPANY_NOT_FOUND")
+    return ContractError(status, code, f"The account {username} belongs to no company yet.")
 
 
 def too_large(sentence: str) -> ContractError:

@@ -109,12 +109,8 @@ def digest(call: Caller, query: Parameters, dataset: str = "") -> Response:
 def _download(call: Call, dataset: str, query: DownloadQuery) -> Response:
     scope, store = _scope(call, dataset, query)
     more: dict[str, Any] = {}
-    if dataset == "promotions":
-        settings = call.world.settings()
-        more = {
-            "settings": settings | {"timezone": call.world.company["timezone"]},
-            "store": call.world.store_answer(store or {}),
-        }
+    if store is not None and dataset == "promotions":
+        more = {"settings": call.world.settings_of(store), "store": call.world.store_answer(store)}
     if not call.world.native:
         return baseline.download(call, scope, query.updated_since, more)
     if query.leaves is not None:
@@ -125,10 +121,9 @@ def _download(call: Call, dataset: str, query: DownloadQuery) -> Response:
 def _page(call: Call, scope: Scope, query: DownloadQuery, more: dict[str, Any]) -> Response:
     """A page by cursor; with `updated_since` and no cursor, everything since then in one answer."""
     feed = call.world.feed
-    default = (
-        int(str(call.world.settings()["max_promotions_per_sync"])) if scope.dataset == "promotions" else LIMIT_DEFAULT
-    )
-    limit = _whole("limit", query.limit, default, LIMIT_MAX)
+    limit = _whole("limit", query.limit, LIMIT_DEFAULT, LIMIT_MAX)
+    if scope.dataset == "promotions":  # also for whoever asks for more
+        limit = min(limit, int(str(call.world.settings()["max_promotions_per_sync"])))
     now = utc_now()
     if query.updated_since is not None and query.cursor is None:
         since = baseline.moment(query.updated_since, None)
@@ -188,7 +183,7 @@ def _joined(dataset: str, rows: list[bytes], rest: dict[str, Any]) -> bytes:
 def _cursor(call: Call, text: str | None, scope: Scope) -> Cursor | None:
     if not text:
         return None
-    return read_cursor(text, call.world.epoch, scope, lambda seq: call.world.feed.mark_of(scope.dataset, seq))
+    return read_cursor(text, call.world.epoch, scope, lambda seq: call.world.feed.mark_of(scope, seq))
 
 
 def _whole(name: str, text: str | None, default: int, most: int) -> int:

@@ -1,13 +1,18 @@
 """The contract's errors (section 1): a status, a code and a sentence."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 
 class ContractError(Exception):
-    """An answer other than 200: `status` (HTTP), `code` (one of the contract's) and a sentence for people."""
+    """An answer other than 200: `status` (HTTP), `code` (one of the contract's) and a sentence for people.
 
-    def __init__(self, status: int, code: str, sentence: str) -> None:
+    `headers` go out beside those of every error.
+    """
+
+    def __init__(self, status: int, code: str, sentence: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(sentence)
+        self.headers = headers
         self.status = status
         self.code = code
         self.sentence = sentence

@@ -23,7 +23,10 @@ router = APIRouter(prefix="/api/v1/sync", tags=["downloads"], dependencies=[sign
     response_class=Response,
 )
 def events(call: Caller, store_id: str | None = None) -> Response:
-    """`event: changed` with the new version, a comment every 15 s. What was before the stream began is not told."""
+    """`event: changed` with the new version, a comment every 15 s. What was before the stream began is not told.
+
+    When sync settings are among what changed, `event: settings` with their `updated_at` comes right after it.
+    """
     call.store(store_id)
     return EventStream(call.world)
 
@@ -50,7 +53,9 @@ class EventStream(Response):
 
     async def _tell(self, send: Send) -> None:
         bell, day = self._world.bell, self._world.today()
+        policy = self._world.policy
         with bell.listening() as rung:  # from before the first byte: whoever has read it misses nothing
+            noticed_at = await asyncio.to_thread(policy.noticed_at)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await _say(send, ": this stream tells when to pull\n\n")
             while not bell.closed:
@@ -65,7 +70,11 @@ class EventStream(Response):
                 rung.clear()
                 if not bell.closed:
                     data = msgspec.json.encode({"version": bell.version}).decode()
-                    await _say(send, f"event: changed\ndata: {data}\n\n")
+                    text = f"event: changed\ndata: {data}\n\n"
+                    if noticed_at != (noticed_at := await asyncio.to_thread(policy.noticed_at, bell.version)):
+                        notice = msgspec.json.encode({"updated_at": noticed_at}).decode()
+                        text += f"event: settings\ndata: {notice}\n\n"
+                    await _say(send, text)
                     await asyncio.sleep(BURST_S)
             await send({"type": "http.response.body", "body": b""})
 

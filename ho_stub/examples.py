@@ -85,6 +85,9 @@ HEARTBEAT: Example = {
     "clock_offset_ms": 120,
     "health_score": 99.5,
 }
+ORDERS: Example = {
+    "orders": [{"id": "5f0c8a52-9d2c-4c1e-8b60-1f2f4be0a111", "what": "verify", "dataset": "products", "repair": False}]
+}
 RECEIPTS: Example = {
     "epoch": "f81d4fae-7dec-41d0-a765-00a0c91e6bf6",
     "contiguous_seq": 41,
@@ -118,6 +121,9 @@ EVENTS = """: this stream tells when to pull
 
 event: changed
 data: {"version":4712}
+
+event: settings
+data: {"updated_at":"2026-11-21T09:15:02.114000Z"}
 
 : still here
 """

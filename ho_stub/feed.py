@@ -1,9 +1,7 @@
 """The feed of categories, products and promotions: a change sequence in commit order, read by cursor (section 4)."""
 
-# ruff: noqa: S608 - SQL is put together from this file's own constants; every value is bound
-
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -12,30 +10,64 @@ import msgspec
 
 from ho_stub.cursor import Cursor, Scope
 from ho_stub.database import Database, Row
+from ho_stub.listings import Listings, lists
 from ho_stub.rows import audience, dates, filled, micros, utc_now
-from ho_stub.settings import Settings, in_window
+from ho_stub.settings import Settings
 
 # A row's audience and a departure's are matched in the same way.
-IN_SCOPE = """(brands = '' OR :brand = '' OR instr(brands, :brand))
-  AND (stores = '' OR :store = '' OR instr(stores, :store))"""
-VISIBLE = f"FROM feed WHERE dataset = :dataset AND listed AND {IN_SCOPE}"
-# A departure counts only while the scope doesn't see the row: so no answer names an id twice.
-GONE = f"""FROM departure AS gone WHERE dataset = :dataset AND {IN_SCOPE} AND NOT EXISTS (
-  SELECT 1 FROM feed WHERE feed.dataset = gone.dataset AND feed.id = gone.id AND listed AND {IN_SCOPE})"""
-
-SNAPSHOT = f"SELECT id, body {VISIBLE} AND id > :after ORDER BY id LIMIT :limit"
-DELTA = f"""
-SELECT seq, id, body {VISIBLE} AND seq > :seq
-UNION ALL SELECT max(seq), id, NULL {GONE} AND seq > :seq GROUP BY id
-ORDER BY 1 LIMIT :limit"""
-HEAD = """SELECT max(coalesce((SELECT max(seq) FROM feed WHERE dataset = :dataset), 0),
-  coalesce((SELECT max(seq) FROM departure WHERE dataset = :dataset), 0))"""
+# Nothing in an id is a wildcard.
+IN_SCOPE = """(brands = '' OR :brand = '' OR brands = :brand OR brands LIKE '%' || :brand || '%')
+  AND (stores = '' OR :store = '' OR stores = :store OR stores LIKE '%' || :store || '%')"""
+FROM = "FROM feed WHERE dataset = :dataset"
+FROM_WINDOW = """FROM feed JOIN listing ON listing.promotion_id = feed.id AND listing.window_key = :window
+  WHERE dataset = :dataset"""
+HEAD = """SELECT coalesce(max(seq), 0) FROM (SELECT max(seq) AS seq FROM feed WHERE dataset = :dataset
+  UNION ALL SELECT max(seq) FROM departure WHERE dataset = :dataset) AS heads"""
 KNOWN = """SELECT EXISTS (SELECT 1 FROM feed WHERE dataset = :dataset AND id = :id)
   OR EXISTS (SELECT 1 FROM departure WHERE dataset = :dataset AND id = :id)"""
 
 INSERT = """
-INSERT OR REPLACE INTO feed (dataset, id, seq, row_version, leaf, updated_us, brands, stores, listed, is_active, starts,
-  ends, sku, is_volatile, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO feed (dataset, id, seq, row_version, leaf, updated_us, brands, stores, is_active, starts, ends, sku,
+  is_volatile, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (dataset, id) DO UPDATE SET seq = excluded.seq, row_version = excluded.row_version, leaf = excluded.leaf,
+  updated_us = excluded.updated_us, brands = excluded.brands, stores = excluded.stores,
+  is_active = excluded.is_active, starts = excluded.starts, ends = excluded.ends, sku = excluded.sku,
+  is_volatile = excluded.is_volatile, body = excluded.body"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The SQL of what a scope sees of a dataset. A promotion is seen through a window, which gives it its place there;
+    any other row's place is that of its last edit."""
+
+    visible: str
+    gone: str
+    place: str
+
+    @property
+    def snapshot(self) -> str:
+        """A page of rows in id order."""
+        return f"SELECT id, body {self.visible} AND id > :after ORDER BY id LIMIT :limit"
+
+    @property
+    def delta(self) -> str:
+        """A page of rows and departures in commit order."""
+        return f"""SELECT {self.place}, id, body {self.visible} AND {self.place} > :seq
+          UNION ALL SELECT max(seq), id, NULL {self.gone} AND seq > :seq GROUP BY id ORDER BY 1 LIMIT :limit"""
+
+
+def _sight(seen: str, place: str) -> Sight:
+    # A departure counts only while the scope doesn't see the row: so no answer names an id twice.
+    gone = f"""FROM departure AS gone WHERE dataset = :dataset AND gone.window_key = :window AND {IN_SCOPE}
+      AND NOT EXISTS (SELECT 1 {seen} AND feed.id = gone.id AND {IN_SCOPE})"""
+    return Sight(f"{seen} AND {IN_SCOPE}", gone, place)
+
+
+SIGHTS = {
+    "categories": _sight(FROM, "seq"),
+    "products": _sight(FROM, "seq"),
+    "promotions": _sight(FROM_WINDOW, "place"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,89 +89,82 @@ class Feed:
         self._db = db
         self._company_id = company_id
         self._epoch = epoch[:8]
+        self.listings = Listings(db)
         # (cursor, scope) → (head, rows that remain there): counting again for each page would cost more than reading.
         self._remaining: dict[tuple[str, str], tuple[int, int]] = {}
 
     # -- writing
 
-    def put(self, dataset: str, row: Mapping[str, Any], settings: Settings, today: date) -> dict[str, Any]:
+    def put(self, dataset: str, row: Mapping[str, Any], today: date) -> dict[str, Any]:
         """Insert or replace a row as the feed's newest change; returns it as stored."""
-        self._depart(dataset, str(row["id"]), unless=row, settings=settings, today=today)
+        row_id = str(row["id"])
+        keys = self.listings.wanting(row, today) if dataset == "promotions" else [""]
+        self._depart(dataset, row_id, keys, audience(dataset, row))
         seq = self._db.next("change")
         stored = filled(dataset, row, self._company_id, utc_now()) | {"row_version": seq}
-        self._db.run(INSERT, _columns(dataset, stored, settings, today))
+        self._db.run(INSERT, _columns(dataset, stored))
+        if dataset == "promotions":
+            self.listings.put(row_id, keys, seq)
         return stored
 
-    def load(self, dataset: str, rows: Iterable[Mapping[str, Any]], settings: Settings, today: date) -> None:
+    def load(self, dataset: str, rows: Iterable[Mapping[str, Any]], today: date) -> None:
         """Insert many new rows, each with a number of its own."""
         now = utc_now()
-        last = self._db.next("change") - 1
+        first = last = self._db.next("change") - 1
 
         def columns() -> Iterator[tuple[Any, ...]]:
             nonlocal last
             for row in rows:
                 last += 1
                 stored = filled(dataset, row, self._company_id, now) | {"row_version": last}
-                yield _columns(dataset, stored, settings, today)
+                yield _columns(dataset, stored)
 
         self._db.run_many(INSERT, columns())
         self._db.run("UPDATE counter SET value = ? WHERE name = 'change'", (last,))
+        for key in self.listings.keys() if dataset == "promotions" else ():
+            self.listings.fill(key, today, after=first)
 
     def delete(self, dataset: str, row_id: str) -> None:
         """Delete a row for good; every scope that had it gets a tombstone."""
-        self._db.next("change")
+        seq = self._db.next("change")
         self._depart(dataset, row_id)
         self._db.run("DELETE FROM feed WHERE dataset = ? AND id = ?", (dataset, row_id))
-
-    def settle_window(self, settings: Settings, today: date) -> None:
-        """Promotions that enter or leave the window because the day or the settings changed move to the feed's end."""
-        found = self._db.rows("SELECT id, is_active, starts, ends, listed FROM feed WHERE dataset = 'promotions'")
-        for row_id, is_active, starts, ends, was in found:
-            listed = _listed(settings, today, bool(is_active), starts, ends)
-            if listed == bool(was):
-                continue
-            seq = self._db.next("change")
-            if was:
-                self._depart("promotions", row_id)
-            self._db.run(
-                "UPDATE feed SET listed = ?, seq = ? WHERE dataset = 'promotions' AND id = ?", (listed, seq, row_id)
-            )
+        if dataset == "promotions":
+            self.listings.put(row_id, (), seq)
 
     def _depart(
-        self,
-        dataset: str,
-        row_id: str,
-        unless: Mapping[str, Any] | None = None,
-        settings: Settings | None = None,
-        today: date | None = None,
+        self, dataset: str, row_id: str, stays_in: Collection[str] = (), goes_to: tuple[str, str] | None = None
     ) -> None:
-        """Note that the row's present audience loses it, unless `unless` goes to the very same."""
-        old = self._db.row("SELECT brands, stores FROM feed WHERE dataset = ? AND id = ? AND listed", (dataset, row_id))
+        """Note that the row's present audience loses it, but in windows that it stays in for the very same audience."""
+        old = self._db.row("SELECT brands, stores FROM feed WHERE dataset = ? AND id = ?", (dataset, row_id))
         if old is None:
             return
-        if unless is not None and settings is not None and today is not None:
-            stays = dataset != "promotions" or _listed(
-                settings, today, bool(unless.get("is_active", True)), *dates(unless)
-            )
-            if stays and audience(dataset, unless) == tuple(old):
-                return
-        # The number of the change under way: a row's own comes one later, which no scope can tell.
-        seq = self._db.current("change") if unless is None else self._db.next("change")
-        self._db.run("INSERT INTO departure VALUES (?, ?, ?, ?, ?, ?)", (dataset, row_id, seq, micros(utc_now()), *old))
+        had = (str(old[0]), str(old[1]))
+        was_in = self.listings.of(row_id) if dataset == "promotions" else [""]
+        left = [key for key in was_in if key not in stays_in or goes_to != had]
+        if left:
+            # The number of the change under way: a row's own comes one later, which no scope can tell.
+            seq = self._db.current("change") if goes_to is None else self._db.next("change")
+            self.listings.depart(dataset, row_id, seq, had, left)
 
     # -- reading
 
-    def head(self, dataset: str) -> int:
-        """The dataset's last change."""
-        return int(self._db.value(HEAD, {"dataset": dataset}))
+    def head(self, scope: Scope) -> int:
+        """The last change of the scope's dataset; of promotions: of its window."""
+        if scope.dataset == "promotions":
+            return self.listings.head(scope.window)
+        return int(self._db.value(HEAD, {"dataset": scope.dataset}))
 
     def cursor_at_head(self, scope: Scope) -> Cursor:
         """The cursor of a client that has everything."""
-        return self._at(scope, self.head(scope.dataset))
+        return self._at(scope, self.head(scope))
 
-    def mark_of(self, dataset: str, seq: int) -> int | None:
+    def mark_of(self, scope: Scope, seq: int) -> int | None:
         """The mark of a number that the dataset has reached, and whose later tombstones are all still known."""
-        return self._db.mark("change", seq) if self._purged(dataset) <= seq <= self.head(dataset) else None
+        is_reached = (
+            self.listings.spans(scope.window, seq) if scope.dataset == "promotions" else seq <= self.head(scope)
+        )
+        return self._db.mark("change", seq) if is_reached and self._purged(scope.dataset) <= seq else None
 
     def purge(self, dataset: str, before: int) -> None:
         """Forget the tombstones of changes before a number, as head offices do to save room: a cursor that has not
@@ -158,7 +183,7 @@ class Feed:
     def page(self, scope: Scope, cursor: Cursor | None, limit: int) -> Page:
         """The next page: of a snapshot (no cursor, or one from its middle), else of a delta."""
         with self._db.read():
-            head = self.head(scope.dataset)
+            head = self.head(scope)
             start = cursor or self._at(scope, head, "")
             return (
                 self._delta(scope, start, head, limit)
@@ -167,7 +192,7 @@ class Feed:
             )
 
     def _snapshot(self, scope: Scope, start: Cursor, head: int, limit: int) -> Page:
-        found = self._db.rows(SNAPSHOT, _bound(scope, after=start.after, limit=limit + 1))
+        found = self._db.rows(SIGHTS[scope.dataset].snapshot, _bound(scope, after=start.after, limit=limit + 1))
         has_more = len(found) > limit
         found = found[:limit]
         # The end of a snapshot goes on as a delta from its beginning.
@@ -177,12 +202,12 @@ class Feed:
         return Page([body for _, body in found], [], end, has_more, True, remaining)
 
     def _delta(self, scope: Scope, start: Cursor, head: int, limit: int) -> Page:
-        found = self._db.rows(DELTA, _bound(scope, seq=start.seq, limit=limit + 1))
+        found = self._db.rows(SIGHTS[scope.dataset].delta, _bound(scope, seq=start.seq, limit=limit + 1))
         has_more = len(found) > limit
         found = found[:limit]
         end = self._at(scope, found[-1][0] if has_more else head)
         rows = [body for _, _, body in found if body is not None]
-        remaining = self._count_remaining(scope, start, head, "seq > :seq", seq=start.seq)
+        remaining = self._count_remaining(scope, start, head, f"{SIGHTS[scope.dataset].place} > :seq", seq=start.seq)
         self._remember(scope, end, head, remaining - len(rows), has_more)
         return Page(rows, [row_id for _, row_id, body in found if body is None], end, has_more, False, remaining)
 
@@ -190,7 +215,7 @@ class Feed:
         known = self._remaining.pop((at.text(), scope.key), None)
         if known is not None and known[0] == head:
             return known[1]
-        sql = f"SELECT count(*) {VISIBLE} AND {where}"
+        sql = f"SELECT count(*) {SIGHTS[scope.dataset].visible} AND {where}"
         return int(self._db.value(sql, _bound(scope, **bound)))
 
     def _remember(self, scope: Scope, at: Cursor, head: int, remaining: int, has_more: bool) -> None:
@@ -201,27 +226,28 @@ class Feed:
 
     def everything(self, scope: Scope, *, active_only: bool = False) -> list[bytes]:
         """All rows that the scope sees, in id order."""
-        sql = f"SELECT body {VISIBLE} AND is_active >= :active ORDER BY id"
+        sql = f"SELECT body {SIGHTS[scope.dataset].visible} AND is_active >= :active ORDER BY id"
         return [body for (body,) in self._db.rows(sql, _bound(scope, active=int(active_only)))]
 
     def since(self, scope: Scope, moment_us: int, *, active_only: bool) -> list[bytes]:
         """Rows edited at or after a moment: what a head office without cursors can tell."""
-        sql = f"SELECT body {VISIBLE} AND is_active >= :active AND updated_us >= :us ORDER BY updated_us, id"
+        visible = SIGHTS[scope.dataset].visible
+        sql = f"SELECT body {visible} AND is_active >= :active AND updated_us >= :us ORDER BY updated_us, id"
         return [body for (body,) in self._db.rows(sql, _bound(scope, active=int(active_only), us=moment_us))]
 
     def departed_since(self, scope: Scope, moment_us: int) -> list[str]:
         """Ids that the scope lost at or after a moment and has not now."""
-        sql = f"SELECT DISTINCT id {GONE} AND at_us >= :us AND seq > :purged"
+        sql = f"SELECT DISTINCT id {SIGHTS[scope.dataset].gone} AND at_us >= :us AND seq > :purged"
         bound = _bound(scope, us=moment_us, purged=self._purged(scope.dataset))
         return [row_id for (row_id,) in self._db.rows(sql, bound)]
 
     def count(self, scope: Scope) -> int:
         """How many rows the scope sees."""
-        return int(self._db.value(f"SELECT count(*) {VISIBLE}", _bound(scope)))
+        return int(self._db.value(f"SELECT count(*) {SIGHTS[scope.dataset].visible}", _bound(scope)))
 
     def digest(self, scope: Scope, leaves: int) -> tuple[int, list[str]]:
         """Section 6: the number of rows, and for each leaf the sum of its rows' hashes, modulo 2^64, in hex."""
-        found = self._db.rows(f"SELECT leaf, id, row_version {VISIBLE}", _bound(scope))
+        found = self._db.rows(f"SELECT leaf, id, row_version {SIGHTS[scope.dataset].visible}", _bound(scope))
         sums = [0] * leaves
         for leaf, row_id, row_version in found:
             sums[leaf * leaves // 256] += int.from_bytes(
@@ -232,8 +258,14 @@ class Feed:
     def leaves(self, scope: Scope, wanted: Iterable[int], of: int) -> list[bytes]:
         """All rows of some leaves."""
         named = ",".join(str(int(leaf)) for leaf in wanted)
-        sql = f"SELECT body {VISIBLE} AND leaf * :of / 256 IN ({named}) ORDER BY id"
+        sql = f"SELECT body {SIGHTS[scope.dataset].visible} AND leaf * :of / 256 IN ({named}) ORDER BY id"
         return [body for (body,) in self._db.rows(sql, _bound(scope, of=of))]
+
+    def promotions_for(self, store_id: str, brand_id: str, settings: Settings, today: date) -> list[bytes]:
+        """What a store's snapshot would hold with these settings, in the order of the snapshot; nothing is kept."""
+        sql = f"SELECT body, is_active, starts, ends {FROM} AND {IN_SCOPE} ORDER BY id"
+        found = self._db.rows(sql, _bound(Scope("promotions", self._company_id, brand_id, store_id)))
+        return [body for body, *row in found if lists(settings, today, *row)]
 
     def get(self, dataset: str, row_id: str) -> dict[str, Any] | None:
         """A row as stored, whoever it is for; None if there is none."""
@@ -257,22 +289,17 @@ class Feed:
 
 
 def _bound(scope: Scope, **more: object) -> dict[str, object]:
-    return {"dataset": scope.dataset, "brand": scope.brand_id, "store": scope.store_id, **more}
+    return {"dataset": scope.dataset, "brand": scope.brand_id, "store": scope.store_id, "window": scope.window, **more}
 
 
-def _listed(settings: Settings, today: date, is_active: bool, starts: str | None, ends: str | None) -> bool:
-    return (is_active or bool(settings["include_inactive"])) and in_window(settings, today, starts, ends)
-
-
-def _columns(dataset: str, row: Mapping[str, Any], settings: Settings, today: date) -> tuple[Any, ...]:
+def _columns(dataset: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
     brands, stores = audience(dataset, row)
     is_active = bool(row.get("is_active", True))
     starts, ends = dates(row) if dataset == "promotions" else (None, None)
-    listed = dataset != "promotions" or _listed(settings, today, is_active, starts, ends)
     row_id = str(row["id"])
     sku = str(row["sku"]) if dataset == "products" and row.get("sku") else None
     version = row["row_version"]
     return (
         dataset, row_id, version, version, hashlib.sha256(row_id.encode()).digest()[0], micros(str(row["updated_at"])),
-        brands, stores, listed, is_active, starts, ends, sku, bool(row.get("is_volatile")), msgspec.json.encode(row),
+        brands, stores, is_active, starts, ends, sku, bool(row.get("is_volatile")), msgspec.json.encode(row),
     )  # fmt: skip

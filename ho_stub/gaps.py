@@ -4,11 +4,14 @@ What a baseline head office always does (no tombstones, a version that covers pr
 back, lists cut at `max_promotions_per_sync`) needs no switch. Everything here is off until somebody asks for it.
 """
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+from ho_stub.database import Database
 
 Value = int | str
 Wanted = Iterable[str] | Mapping[str, Value | None]
@@ -136,10 +139,14 @@ def listing() -> str:
 class Gaps:
     """Which gaps a head office shows now. Safe to use from any thread.
 
-    `switched(name)` is called after a gap went on or off.
+    `switched(name)` is called after a gap went on or off. In a database that several workers share, `db` keeps what a
+    gap has met already.
     """
 
-    def __init__(self, allowed: bool, switched: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, allowed: bool, switched: Callable[[str], None] = lambda _: None, db: Database | None = None
+    ) -> None:
+        self._db = db if db is not None and db.shared else None
         self._allowed = allowed
         self._on: dict[str, Value | None] = {}
         self._met: set[tuple[str, str]] = set()
@@ -161,6 +168,8 @@ class Gaps:
         with self._lock:
             self._on[name] = read
             self._met = {met for met in self._met if met[0] != name}
+        if self._db is not None:
+            self._db.run("DELETE FROM gap_met WHERE name = ?", (name,))
         self._switched(name)
 
     def off(self, *names: str) -> None:
@@ -171,6 +180,16 @@ class Gaps:
                 was_on = self._on.pop(name, self) is not self
             if was_on:
                 self._switched(name)
+
+    def state(self) -> str:
+        """Which gaps are on, as JSON."""
+        with self._lock:
+            return json.dumps(self._on)
+
+    def follow(self, state: str) -> None:
+        """Show the gaps that another worker switched: its `state()`."""
+        with self._lock:
+            self._on = json.loads(state)
 
     def is_on(self, name: str) -> bool:
         """Whether head office shows a gap now."""
@@ -191,6 +210,9 @@ class Gaps:
         with self._lock:
             if name not in self._on or (name, what) in self._met:
                 return False
+            if self._db is not None:
+                sql = "INSERT INTO gap_met VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING name"
+                return self._db.row(sql, (name, what)) is not None
             self._met.add((name, what))
             return True
 
@@ -199,6 +221,11 @@ class Gaps:
         with self._lock:
             turn = (name, "turn")
             if name not in self._on:
+                return False
+            if self._db is not None:
+                if self._db.row("DELETE FROM gap_met WHERE name = ? AND what = ? RETURNING name", turn) is not None:
+                    return True
+                self._db.run("INSERT INTO gap_met VALUES (?, ?) ON CONFLICT DO NOTHING", turn)
                 return False
             if turn in self._met:
                 self._met.discard(turn)

@@ -48,6 +48,11 @@ class Held:
         self._edits.append(Edit(time.monotonic(), dataset, stored))
         return stored
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything to settle."""
+        return bool(self._edits) or self._backup is not None
+
     def switched(self, name: str, gaps: Gaps) -> None:
         """A gap went on or off."""
         if name == "restored_untold" and gaps.is_on(name):

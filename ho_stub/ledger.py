@@ -16,6 +16,9 @@ SIGNED = (
 )
 
 
+ARRIVED = "ORDER BY received_at, device_id, journal_id, device_seq, id"
+
+
 class Ledger:
     """Reads only. Totals are head office's own (the lines' sums), unless said otherwise."""
 
@@ -62,9 +65,7 @@ class Ledger:
         return [*self._accepted(), *self._refused()]
 
     def _accepted(self) -> Iterator[dict[str, Any]]:
-        sql = (
-            f"SELECT {', '.join(LISTED)}, exponent, total, declared, warnings, products, body FROM sale ORDER BY rowid"  # noqa: S608
-        )
+        sql = f"SELECT {', '.join(LISTED)}, exponent, total, declared, warnings, products, body FROM sale {ARRIVED}"  # noqa: S608
         for *listed, digits, total, declared, warnings, products, body in self._db.rows(sql):
             yield {
                 "state": "accepted",
@@ -79,7 +80,7 @@ class Ledger:
     def _refused(self) -> Iterator[dict[str, Any]]:
         sql = """SELECT external_id, device_id, journal_id, device_seq, code, error, attempts, body FROM refusal
           WHERE code = 'PAYLOAD_MISMATCH' OR external_id IS NULL OR external_id NOT IN (SELECT external_id FROM sale)
-          ORDER BY rowid"""
+          ORDER BY received_at, device_seq, body_sha256"""
         names = ("external_id", "device_id", "journal_id", "device_seq", "code", "error", "attempts")
         for *values, raw in self._db.rows(sql):
             body = json.loads(raw)

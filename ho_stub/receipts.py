@@ -20,9 +20,9 @@ class Receipts:
             return
         # A number stays accepted. Its stock change moves on, so that no snapshot begun earlier claims to contain it.
         self._db.run(
-            """INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-            accepted = max(accepted, excluded.accepted),
-            stock_seq = CASE WHEN excluded.accepted THEN excluded.stock_seq ELSE stock_seq END""",
+            """INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT (device_id, journal_id, device_seq) DO UPDATE SET
+            accepted = CASE WHEN excluded.accepted = 1 THEN 1 ELSE seen.accepted END,
+            stock_seq = CASE WHEN excluded.accepted = 1 THEN excluded.stock_seq ELSE seen.stock_seq END""",
             (device_id, journal_id, seq, accepted, self._db.current("stock")),
         )
         contiguous = self.contiguous_seq(device_id, journal_id)
@@ -33,7 +33,11 @@ class Receipts:
         ):
             reached += 1
         if reached != contiguous:
-            self._db.run("INSERT OR REPLACE INTO journal VALUES (?, ?, ?)", (device_id, journal_id, reached))
+            self._db.run(
+                """INSERT INTO journal VALUES (?, ?, ?) ON CONFLICT (device_id, journal_id)
+                DO UPDATE SET contiguous_seq = excluded.contiguous_seq""",
+                (device_id, journal_id, reached),
+            )
 
     def contiguous_seq(self, device_id: str, journal_id: str) -> int:
         """The last number up to which all of the journal's sales have been seen."""
@@ -67,7 +71,7 @@ class Receipts:
         contiguous = self.contiguous_seq(*journal)
         seen = self._seen_beyond(device_id, journal_id, contiguous)
         refused = self._db.rows(
-            "SELECT device_seq FROM seen WHERE device_id = ? AND journal_id = ? AND NOT accepted ORDER BY device_seq",
+            "SELECT device_seq FROM seen WHERE device_id = ? AND journal_id = ? AND accepted = 0 ORDER BY device_seq",
             journal,
         )
         missing, expected = [], contiguous + 1

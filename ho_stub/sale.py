@@ -124,7 +124,7 @@ def read_sale(raw: dict[str, Any]) -> Sale:
         InvalidSale: for the first field that breaks the contract.
     """
     kind = raw.get("kind")
-    if kind not in SIGN:
+    if not isinstance(kind, str) or kind not in SIGN:
         _fail("kind", "must be sale, refund or void")
     currency = _currency(raw.get("currency"))
     if raw.get("refers_to") is not None:
@@ -260,6 +260,8 @@ def _text(value: object, field: str, *, optional: bool = False) -> str:
         return ""
     if not isinstance(value, str) or (not value and not optional):
         _fail(field, "must be text")
+    if storable(value) != value:
+        _fail(field, "holds characters that no text has")
     return value
 
 
@@ -305,5 +307,5 @@ def _decimal(value: object, field: str, decimals: int, digits: int) -> Decimal:
 
 
 def storable(text: object) -> str | None:
-    """Text that SQLite can keep: no half of a surrogate pair."""
-    return text.encode(errors="replace").decode() if isinstance(text, str) else None
+    """Text that any database can keep: no half of a surrogate pair, no zero byte."""
+    return text.encode(errors="replace").decode().replace("\0", "?") if isinstance(text, str) else None

@@ -6,11 +6,13 @@
                      "currency": "IDR", "brand_id": uuid or null}],
      "categories": [rows], "products": [rows], "promotions": [rows],
      "stock":      [{"store_id": uuid, "product_id": uuid, "quantity": "12", "reorder_level": "3" or null}],
-     "accounts":   [{"username": text, "password": text, "store_id": uuid or null}]}
+     "accounts":   [{"username": text, "password": text, "store_id": uuid or null, "company": true}]}
 
 Rows are those of the contract (head-office-api.md, section 4) without `row_version`; fields left out get empty values.
+A promotion may also stand there as people define it (docs/promotions.md).
 Money and quantities are decimals in strings. `brands`, the datasets, `stock` and `accounts` may be left out: then there
-is one account, pos-02 / secret, for the first store.
+are two accounts: pos-02 / secret for the first store, office / office-demo for the pages. An account with
+`"company": false` may sign in, and sees nothing.
 
 Several files are read as one: the company stands in exactly one of them, every list may stand in any.
 """
@@ -19,11 +21,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from ho_stub.promotions.definition import is_definition
 from ho_stub.sale import is_id
 
 Rows = Iterable[Mapping[str, Any]]
@@ -101,6 +105,7 @@ class _Account(msgspec.Struct):
     username: str
     password: str
     store_id: str | None = None
+    company: bool = True  # false: an account that nobody has given a company yet
 
 
 class _File(msgspec.Struct):
@@ -154,7 +159,8 @@ def _problems(file: _File) -> Iterable[str]:
     named += [(f"brands[{i}]", brand.id) for i, brand in enumerate(file.brands)]
     for dataset in ("categories", "products", "promotions"):
         rows: list[dict[str, Any]] = getattr(file, dataset)
-        named += [(f"{dataset}[{i}]", row.get("id")) for i, row in enumerate(rows)]
+        is_bare = {i for i, row in enumerate(rows) if is_definition(row) and row.get("id") is None}
+        named += [(f"{dataset}[{i}]", row.get("id")) for i, row in enumerate(rows) if i not in is_bare]
     for at, value in named:
         if not is_id(value):
             yield f"{at}.id is {value!r}; it must be a UUID in lower case"
@@ -183,6 +189,9 @@ def _is_decimal(value: object) -> bool:
         return isinstance(value, str) and Decimal(value).is_finite()
     except InvalidOperation:
         return False
+
+
+OFFICE: Mapping[str, Any] = MappingProxyType({"username": "office", "password": "office-demo", "store_id": None})
 
 
 def tiny() -> Dataset:
@@ -219,7 +228,7 @@ def tiny() -> Dataset:
             {"store_id": store, "product_id": cola, "quantity": "48", "reorder_level": "6"},
             {"store_id": store, "product_id": water, "quantity": "120", "reorder_level": "12"},
         ],
-        accounts=[{"username": "pos-02", "password": "secret", "store_id": store}],
+        accounts=[{"username": "pos-02", "password": "secret", "store_id": store}, dict(OFFICE)],
     )  # fmt: skip
 
 
@@ -227,7 +236,10 @@ Source = str | Path | Seed | Sequence[str | Path] | None
 
 
 def find(source: Source) -> Seed:
-    """The data that `source` names: None the tiny world, 'sample' or a folder the loader's, files their JSON.
+    """The data that `source` names.
+
+    None: the tiny world. 'sample', or a folder in the sample's layout: the loader's. 'generate:N': N made-up products.
+    A folder with a company.json, or tables: the simple layout. Other files: JSON of the layout above.
 
     Raises:
         ValueError: naming what is wrong and the mend.
@@ -237,11 +249,20 @@ def find(source: Source) -> Seed:
     names = [source] if isinstance(source, (str, Path)) else source
     if not isinstance(names, Sequence):
         return names
-    if len(names) == 1 and (names[0] == "sample" or Path(names[0]).is_dir()):
+    if len(names) == 1 and str(names[0]).startswith("generate:"):
+        from ho_stub.generator import generate
+
+        return generate(str(names[0]).removeprefix("generate:"))
+    from ho_stub import simple
+
+    paths = [Path(name) for name in names]
+    if all(path.exists() for path in paths) and simple.is_simple(paths):
+        return simple.load(paths)
+    if len(names) == 1 and (names[0] == "sample" or paths[0].is_dir()):
         from ho_stub.loader import load  # gzip and CSV: only when asked
 
         return load(names[0])
-    for name in names:
-        if name == "sample" or Path(name).is_dir():
-            raise SeedError(f"{name}: can't be mixed with other data; give it alone, or JSON files.")
-    return read_files([Path(name) for name in names])
+    for name, path in zip(names, paths, strict=True):
+        if name == "sample" or str(name).startswith("generate:") or path.is_dir():
+            raise SeedError(f"{name}: can't be mixed with other data; give it alone, or files.")
+    return read_files(paths)

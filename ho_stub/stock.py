@@ -15,7 +15,13 @@ WHERE store_id = :store AND {where} ORDER BY {order} LIMIT :limit"""
 MOVE = """
 INSERT INTO stock (store_id, product_id, quantity, reorder_level, seq) VALUES (:store, :product, :quantity, NULL, :seq)
 ON CONFLICT (store_id, product_id) DO UPDATE SET
-  quantity = CASE WHEN deleted THEN 0 ELSE quantity END + excluded.quantity, seq = excluded.seq, deleted = 0"""
+  quantity = CASE WHEN stock.deleted = 1 THEN 0 ELSE stock.quantity END + excluded.quantity,
+  seq = excluded.seq, deleted = 0"""
+
+PUT = """
+INSERT INTO stock (store_id, product_id, quantity, reorder_level, seq) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (store_id, product_id) DO UPDATE SET
+  quantity = excluded.quantity, reorder_level = excluded.reorder_level, seq = excluded.seq, deleted = 0"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class Stock:
         """Set a figure (a count or a delivery)."""
         level = None if reorder_level is None else thousandths(reorder_level)
         self._db.run(
-            "INSERT OR REPLACE INTO stock VALUES (?, ?, ?, ?, ?, 0)",
+            PUT,
             (store_id, product_id, thousandths(quantity), level, self._db.next("stock")),
         )
 
@@ -74,7 +80,7 @@ class Stock:
         """Insert many figures at once."""
         seq = self._db.next("stock")
         self._db.run_many(
-            "INSERT OR REPLACE INTO stock VALUES (?, ?, ?, ?, ?, 0)",
+            PUT,
             (
                 (
                     row["store_id"],
@@ -91,7 +97,7 @@ class Stock:
     def drop(self, product_id: str) -> None:
         """The product is no longer tracked: a tombstone for each store that has a figure."""
         for (store_id,) in self._db.rows(
-            "SELECT store_id FROM stock WHERE product_id = ? AND NOT deleted", (product_id,)
+            "SELECT store_id FROM stock WHERE product_id = ? AND deleted = 0", (product_id,)
         ):
             self._db.run(
                 "UPDATE stock SET deleted = 1, seq = ? WHERE store_id = ? AND product_id = ?",
@@ -101,7 +107,15 @@ class Stock:
     def quantity(self, store_id: str, product_id: str) -> str | None:
         """The figure as decimal text, or None."""
         found = self._db.value(
-            "SELECT quantity FROM stock WHERE store_id = ? AND product_id = ? AND NOT deleted", (store_id, product_id)
+            "SELECT quantity FROM stock WHERE store_id = ? AND product_id = ? AND deleted = 0", (store_id, product_id)
+        )
+        return None if found is None else quantity_text(found)
+
+    def reorder_level(self, store_id: str, product_id: str) -> str | None:
+        """The store's own reorder level as decimal text, or None."""
+        found = self._db.value(
+            "SELECT reorder_level FROM stock WHERE store_id = ? AND product_id = ? AND deleted = 0",
+            (store_id, product_id),
         )
         return None if found is None else quantity_text(found)
 
@@ -114,7 +128,7 @@ class Stock:
         head = self.head()
         start = cursor or self._at(scope, head, "")
         snapshot = start.after is not None
-        where = "product_id > :after AND NOT deleted" if snapshot else "seq > :seq"
+        where = "product_id > :after AND deleted = 0" if snapshot else "seq > :seq"
         sql = PAGE.format(where=where, order="product_id" if snapshot else "seq")
         bound = {"store": scope.store_id, "after": start.after, "seq": start.seq, "limit": limit + 1}
         found = self._db.rows(sql, bound)

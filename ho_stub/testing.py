@@ -8,25 +8,32 @@
 In pytest: `from ho_stub.testing import head_office` makes the fixture `head_office` (an office with the tiny world).
 """
 
-import asyncio
 import json
-import socket
+import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ho_stub.app import create_app, listen
+from ho_stub.database import Backup
+from ho_stub.faults.exchange import Answer, read_body, send_whole
+from ho_stub.faults.plan import FaultsWanted, plan_from
+from ho_stub.faults.route import Bench
+from ho_stub.faults.server import Server
+from ho_stub.faults.switched import Faults, once
+from ho_stub.faults.wire import Wire, dated
 from ho_stub.gaps import Wanted
+from ho_stub.ledger import Ledger
 from ho_stub.seed import Source
 from ho_stub.world import Profile, World
 
 START_S_MAX = 10.0
-LAST_WORDS_S = 0.5
 
 # What an intercept gives instead of head office's answer; a dict is sent as JSON.
 Canned = tuple[int, Mapping[str, str], "bytes | str | dict[str, Any]"]
@@ -38,6 +45,7 @@ class HeadOffice:
 
     `intercept(method, path)` may answer in its place (None: let it through). `drop_after_commit = n`: the next n
     uploads are committed, then the connection is cut without an answer (they are logged with status 0).
+    `faults` does what lines, proxies and sick head offices do (docs/faults.md); `seed` makes its chances repeatable.
     """
 
     def __init__(
@@ -47,8 +55,18 @@ class HeadOffice:
         profile: Profile = "native",
         port: int = 0,
         gaps: Wanted = (),
+        seed: int | None = None,
+        faults: FaultsWanted = (),
     ) -> None:
         self.world = World(db, data, profile, gaps)
+        try:
+            plan = plan_from(faults)
+            self.faults = Faults(self.world.gaps, plan.seed if seed is None else seed)
+            plan.begin(self.faults)
+        except ValueError:
+            self.world.close()
+            raise
+        self.bench_key = secrets.token_hex(16)
         self.profile: Profile = profile
         self.port = port
         self.requests: list[tuple[str, str, int]] = []
@@ -58,9 +76,11 @@ class HeadOffice:
         self.username, self.password = device["username"], device["password"]
         self.company_id, self.brand_id, self.store_id = self.world.company_id, device["brand_id"], device["store_id"]
         self.static_key = self.world.accounts.static_key(self.username)
-        self._app = _Wire(create_app(self.world), self)
-        self._server: _Server | None = None
+        bench = Bench(self.world, self.faults, self.bench_key)
+        self._app = _Wire(self, bench.before(create_app(self.world)))
+        self._server: Server | None = None
         self._thread: threading.Thread | None = None
+        self._backup: Backup | None = None
 
     @property
     def url(self) -> str:
@@ -79,9 +99,16 @@ class HeadOffice:
         listener = listen("127.0.0.1", self.port)
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            self._app, lifespan="off", log_config=None, access_log=False, loop="asyncio", http="h11", ws="none"
+            self._app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            date_header=False,  # the wire adds it
+            loop="asyncio",
+            http="h11",
+            ws="none",
         )
-        self._server = _Server(config)
+        self._server = Server(config, self.faults)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name="head-office", daemon=True)
         self._thread.start()
         if not self._server.up.wait(START_S_MAX):
@@ -101,15 +128,67 @@ class HeadOffice:
         self.stop()
         self.world.close()
 
+    # -- what POS tests ask for
+
+    def drop_line(self) -> None:
+        """The line is dead: connections are refused, open ones are cut; the world stays."""
+        self.stop()
+
+    def restore_line(self) -> None:
+        """The line is back, at the same address."""
+        self.start()
+
+    def back_up(self) -> None:
+        """Make a backup, for `restore_backup`."""
+        self._backup = self.world.snapshot()
+
+    def restore_backup(self, new_epoch: bool = True) -> None:
+        """Head office is restored from its last backup: what came since is gone there.
+
+        Args:
+            new_epoch: whether it knows, and tells, that it was restored.
+
+        Raises:
+            RuntimeError: there is no backup yet.
+        """
+        if self._backup is None:
+            raise RuntimeError("There is no backup; call back_up() first.")
+        self.world.restore(self._backup, new_epoch)
+
+    def change_price(self, product: str, price: str | Decimal) -> None:
+        """Give a product, named by its id or its SKU, another price.
+
+        Raises:
+            KeyError: there is no such product.
+        """
+        found = self.world.feed.get("products", product)
+        row_id = product if found else self.world.feed.product_by_sku(product, None)
+        if row_id is None:
+            raise KeyError(f"head office has no product {product}")
+        self.world.edit("products", row_id, price=str(price))
+
+    @property
+    def ledger(self) -> Ledger:
+        """What head office took: `total()`, `sale_count()`, `sales()`."""
+        return self.world.ledger
+
     def clear_requests(self) -> None:
         """Forget what was asked so far."""
         self.requests.clear()
 
-    def cut(self, client: tuple[str, int]) -> None:
-        """Cut one client's connection without a word."""
-        for connection in list(self._server.server_state.connections) if self._server else []:
-            if getattr(connection, "client", None) == tuple(client):
-                getattr(connection, "transport").abort()  # noqa: B009 - the protocol's type doesn't tell
+    def note_request(self, method: str, path: str, status: int) -> None:
+        """Log what was asked and how it was answered."""
+        self.requests.append((method, path, status))
+
+    def say(self, client: tuple[str, int], raw: bytes) -> None:
+        """Write bytes to one client's connection as they are."""
+        if self._server is not None:
+            self._server.say(client, raw)
+
+    def cut(self, client: tuple[str, int], *, reset: bool = True) -> None:
+        """Cut one client's connection without a word; `reset=False`: after what was said."""
+        if self._server is not None:
+            self._server.cut(client, reset=reset)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -118,87 +197,42 @@ class HeadOffice:
         self.close()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, but it tells when it is up, and its end waits for nobody."""
+class _Wire(Wire):
+    """Answers what an office's `intercept` gives; loses the answers it is told to."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
-        for listener in sockets or []:
-            listener.close()
-        for connection in list(self.server_state.connections):
-            getattr(connection, "transport").abort()  # noqa: B009 - the protocol's type doesn't tell
-        if tasks := list(self.server_state.tasks):  # what streams ends by itself, since its client is gone
-            for task in (await asyncio.wait(tasks, timeout=LAST_WORDS_S))[1]:
-                task.cancel()
-        await asyncio.sleep(0)
-
-
-class _Wire:
-    """Stands between the port and the application: logs, intercepts, loses answers."""
-
-    def __init__(self, app: ASGIApp, office: HeadOffice) -> None:
-        self._app = app
-        self._office = office
+    def __init__(self, office: HeadOffice, app: ASGIApp) -> None:
+        super().__init__(app, office.world, office.faults, office.note_request)
+        self.line = self._office = office
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         office, method, path = self._office, scope["method"], scope["path"]
         canned = office.intercept(method, path) if office.intercept else None
         if canned is not None:
-            await self._answer(canned, method, path, receive, send)
-            return
-        lose = method == "POST" and office.drop_after_commit > 0 and "/token/" not in path
-        if lose:
+            await read_body(receive)
+            office.note_request(method, path, canned[0])
+            await send_whole(dated(send), _answer(canned))
+        elif method == "POST" and office.drop_after_commit > 0 and "/token/" not in path:
             office.drop_after_commit -= 1
+            await self.serve([once("closed_answer")], scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
-        async def log_and_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                office.requests.append((method, path, 0 if lose else message["status"]))
-            if not lose:
-                await send(message)
 
-        await self._app(scope, receive, log_and_send)
-        if lose:
-            office.cut(scope["client"])
-            while (await receive())["type"] != "http.disconnect":
-                pass
-
-    async def _answer(self, canned: Canned, method: str, path: str, receive: Receive, send: Send) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        status, headers, body = canned
-        kind = {}
-        if isinstance(body, dict):
-            body, kind = json.dumps(body), {"content-type": "application/json"}
-        body = body.encode() if isinstance(body, str) else body
-        named = {name.lower(): value for name, value in headers.items()}
-        raw = [
-            (name.encode(), value.encode())
-            for name, value in (kind | {"content-length": str(len(body))} | named).items()
-        ]
-        self._office.requests.append((method, path, status))
-        await send({"type": "http.response.start", "status": status, "headers": raw})
-        await send({"type": "http.response.body", "body": body})
+def _answer(canned: Canned) -> Answer:
+    status, headers, body = canned
+    named = {name.lower(): value for name, value in headers.items()}
+    if isinstance(body, dict):
+        body, named = json.dumps(body), {"content-type": "application/json"} | named
+    raw = body.encode() if isinstance(body, str) else body
+    told = tuple((name.encode(), value.encode()) for name, value in named.items())
+    return Answer(status, told, raw)
 
 
 def __getattr__(name: str) -> object:
-    """The fixture `head_office`, made when asked for: this module needs no pytest otherwise."""
+    """The fixture `head_office`: this module needs no pytest otherwise."""
     if name != "head_office":
         raise AttributeError(name)
-    import pytest
-
-    @pytest.fixture(name="head_office")
-    def head_office() -> Iterator[HeadOffice]:
-        with HeadOffice() as office:
-            yield office
+    from ho_stub.pytest_plugin import head_office
 
     globals()["head_office"] = head_office
     return head_office

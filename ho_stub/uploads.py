@@ -2,7 +2,6 @@
 
 import json
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 from fastapi import APIRouter, Response
@@ -10,12 +9,10 @@ from fastapi import APIRouter, Response
 from ho_stub import baseline
 from ho_stub.call import Call, Caller, Sender, signed_in, too_large
 from ho_stub.errors import ContractError, Rejected, bad_request
-from ho_stub.examples import BATCH, HEARTBEAT, RECEIPTS, RESULTS, SINGLE, TAKEN, USAGES, gives, takes
-from ho_stub.sale import InvalidSale, is_id, iso_day, read_single
+from ho_stub.examples import BATCH, HEARTBEAT, ORDERS, RECEIPTS, RESULTS, SINGLE, TAKEN, USAGES, gives, takes
+from ho_stub.sale import InvalidSale, is_id, read_single
 
 BATCH_MAX = 500
-PAGE_SIZE_DEFAULT = 50
-PAGE_SIZE_MAX = 500
 
 router = APIRouter(tags=["uploads"], dependencies=[signed_in])
 native_router = APIRouter(prefix="/api/v1/sync", tags=["uploads"], dependencies=[signed_in])
@@ -57,16 +54,18 @@ def receipts(call: Caller, device_id: str = "", journal_id: str = "") -> Respons
     status_code=204,
     response_class=Response,
     openapi_extra=takes(HEARTBEAT),
+    responses=gives(ORDERS),
 )
 def heartbeat(call: Sender) -> Response:
-    """The last one of each device is kept."""
-    _ = call.account
-    body = call.body()
+    """The last one of each device is kept. 200 with `orders` where something is asked of the device, else 204."""
+    account, body = call.account, call.body()
     device_id = body.get("device_id")
     if not isinstance(device_id, str) or not device_id:
         raise bad_request("device_id must be text.")
-    call.world.keep_heartbeat(device_id.encode(errors="replace").decode(), json.dumps(body).encode())
-    return Response(status_code=204)
+    device_id = device_id.encode(errors="replace").decode()
+    call.world.keep_heartbeat(device_id, account.store_id, body)
+    orders = call.world.orders.waiting(device_id)
+    return call.answer(msgspec.json.encode({"orders": orders})) if orders else Response(status_code=204)
 
 
 @router.post(
@@ -77,7 +76,8 @@ def usage(call: Sender) -> Response:
     _ = call.account
     usages = _batch(call.body(), "usages")
     with call.world.db.write():
-        taken = call.world.usage_logs.take(usages, call.world.feed, native=call.world.native)
+        taken, uses = call.world.usage_logs.take(usages, call.world.feed, native=call.world.native)
+        call.world.promotions.count_uses(uses)
     if call.world.gaps.is_on("usage_always_created"):
         taken |= {"created": len(usages), "duplicates": 0, "errors": []}
     return call.answer(json.dumps(taken).encode())
@@ -99,42 +99,10 @@ def single_sale(call: Sender) -> Response:
     except Rejected as exc:
         raise ContractError(403 if call.world.native else 404, exc.code, str(exc)) from exc
     _, found = call.world.ledger.page("WHERE id = ?", [outcome.id], 1, 0)
-    answer = _listed(call, found[0]) | {"products": outcome.products}
+    answer = listed(call, found[0]) | {"products": outcome.products}
     is_new = outcome.status == "created"
     status = 201 if is_new else baseline.stored_before(call.world.gaps, found[0]["received_at"])
     return call.answer(msgspec.json.encode(answer), status)
-
-
-@router.get("/api/sales/", summary="Sales of the account's store, or of the company")
-def sales_list(
-    call: Caller,
-    external_id: str | None = None,
-    device_id: str | None = None,
-    start_date: str | None = None,
-    end_date: str | None = None,
-    page: str = "1",
-    page_size: str = str(PAGE_SIZE_DEFAULT),
-) -> Response:
-    """By business date, both ends included."""
-    where, bound = ["1"], list[object]()
-    for column, value in (("external_id", external_id), ("device_id", device_id), ("store_id", call.account.store_id)):
-        if value:
-            where.append(f"{column} = ?")
-            bound.append(value)
-    for sign, day in ((">=", start_date), ("<=", end_date)):
-        if day:
-            where.append(f"business_date {sign} ?")
-            bound.append(_day(day))
-    number, size = _counting("page", page, 1_000_000), _counting("page_size", page_size, PAGE_SIZE_MAX)
-    sql = "WHERE " + " AND ".join(where)
-    count, found = call.world.ledger.page(sql, bound, size, (number - 1) * size)
-    body = {
-        "count": count,
-        "next": _link(call, number + 1) if number * size < count else None,
-        "previous": _link(call, number - 1) if number > 1 else None,
-        "results": [_listed(call, sale) for sale in found],
-    }
-    return call.answer(msgspec.json.encode(body))
 
 
 def _batch(body: dict[str, Any], name: str) -> list[object]:
@@ -153,24 +121,6 @@ def _need_journal(device_id: str, journal_id: str) -> None:
         raise bad_request("journal_id must be a UUID in lower case.", "INVALID_ID" if journal_id else "INVALID_REQUEST")
 
 
-def _listed(call: Call, sale: dict[str, Any]) -> dict[str, Any]:
+def listed(call: Call, sale: dict[str, Any]) -> dict[str, Any]:
     """A listed sale; a baseline head office writes its total as a JSON number."""
     return sale if call.world.native else sale | {"total_amount": float(sale["total_amount"])}
-
-
-def _link(call: Call, page: int) -> str:
-    query = dict(call.request.query_params) | {"page": str(page)}
-    return str(call.request.url.replace(query=urlencode(query)))
-
-
-def _day(text: str) -> str:
-    try:
-        return iso_day(text)
-    except ValueError as exc:
-        raise bad_request("Dates look like 2026-11-21.", "INVALID_DATE_FORMAT") from exc
-
-
-def _counting(name: str, text: str, most: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
-        raise bad_request(f"{name} must be a whole number from 1 to {most}.")
-    return int(text)

@@ -1,6 +1,7 @@
 """Usage logs: each use of a promotion counts once (contract section 5)."""
 
 import json
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -21,15 +22,22 @@ class Usages:
 
     def taken(self) -> list[dict[str, Any]]:
         """Every usage taken, as received."""
-        return [json.loads(body) for (body,) in self._db.rows("SELECT body FROM usage ORDER BY rowid")]
+        return [
+            json.loads(body) for (body,) in self._db.rows("SELECT body FROM usage ORDER BY received_at, external_id")
+        ]
 
     def count(self) -> int:
         """How many usages were taken."""
         return int(self._db.value("SELECT count(*) FROM usage"))
 
-    def take(self, usages: list[object], feed: Feed, *, native: bool) -> dict[str, Any]:
-        """Book usage logs, each on its own. A baseline head office names an error by its data alone."""
+    def take(self, usages: list[object], feed: Feed, *, native: bool) -> tuple[dict[str, Any], Counter[str]]:
+        """Book usage logs, each on its own. A baseline head office names an error by its data alone.
+
+        Returns:
+            The contract's answer, and how many new uses each promotion (by id) had.
+        """
         created = duplicates = 0
+        uses = Counter[str]()
         errors: list[dict[str, Any]] = []
         for index, usage in enumerate(usages):
             try:
@@ -40,8 +48,10 @@ class Usages:
                 named = {"index": index, "external_id": external_id, "code": exc.code} if native else {}
                 errors.append(named | {"data": usage, "error": str(exc)})
                 continue
+            if isinstance(usage, dict):
+                uses[usage["promotion_id"]] += new
             created, duplicates = (created + 1, duplicates) if new or not native else (created, duplicates + 1)
-        return {"created": created, "duplicates": duplicates, "errors": errors, "total": len(usages)}
+        return {"created": created, "duplicates": duplicates, "errors": errors, "total": len(usages)}, uses
 
     def _take(self, usage: object, feed: Feed) -> bool:
         """True if the usage is new."""

@@ -13,23 +13,43 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from ho_stub import seed, settings
+from ho_stub import seed, settings, upgrade
 from ho_stub.accounts import Accounts
+from ho_stub.alerts import Alerts
+from ho_stub.analytics import Analytics
+from ho_stub.audit import Audit
 from ho_stub.bell import Bell
 from ho_stub.books import Books
 from ho_stub.cursor import Scope
-from ho_stub.database import Backup, Database
+from ho_stub.database import Backup, connect
 from ho_stub.feed import Feed
 from ho_stub.gaps import Gaps, Wanted
 from ho_stub.held import Held
 from ho_stub.ledger import Ledger
+from ho_stub.orders import Orders
+from ho_stub.policy import Policy
+from ho_stub.promotions.kept import Promotions
+from ho_stub.ratelimit import RateLimits
 from ho_stub.receipts import Receipts
 from ho_stub.rows import DATASETS, baseline_row, utc_now
+from ho_stub.settings import Settings
 from ho_stub.stock import Stock
 from ho_stub.usages import Usages
+from ho_stub.web.attempts import Attempts
+from ho_stub.web.sessions import Sessions
 
 Profile = Literal["native", "baseline"]
-CAPABILITIES = ("cursor", "sales_batch", "receipts", "stock", "digest", "heartbeat", "events", "gzip_requests")
+CAPABILITIES = (
+    "cursor",
+    "sales_batch",
+    "receipts",
+    "stock",
+    "digest",
+    "heartbeat",
+    "events",
+    "gzip_requests",
+    "orders",
+)
 STORE_FIELDS = ("id", "code", "name", "timezone", "day_start", "currency", "brand_id")
 
 
@@ -42,27 +62,48 @@ class World:
         data: seed.Source = None,
         profile: Profile = "native",
         gaps: Wanted = (),
+        *,
+        joins: bool = False,
     ) -> None:
         self.profile = profile
-        self.db = Database(str(path))
+        self.db = connect(path)
         self.bell = Bell(self.db)
+        self.audit = Audit(self.db)
+        self.policy = Policy(self)
+        self.orders = Orders(self.db, self.audit)
         self.accounts = Accounts(self.db)
+        self.sessions = Sessions(self.db, self.accounts)
+        self.attempts = Attempts(self.db)
         self.ledger = Ledger(self.db)
         self.receipts = Receipts(self.db, self.ledger)
         self.usage_logs = Usages(self.db)
+        self.alerts = Alerts(self)
+        self.analytics = Analytics(self.db)
+        self.rate_limits = RateLimits(self.db)
+        self.promotions = Promotions(self)
         self.books = Books(self)
-        self.gaps = Gaps(allowed=not self.native, switched=self._gap_switched)
+        self.gaps = Gaps(allowed=not self.native, switched=self._gap_switched, db=self.db)
         self._held = Held(self)
         self._today: date | None = None
         self._counts: dict[tuple[str, int], int] = {}
         if self.db.meta("company") is None:
-            self._fill(seed.find(data))
+            wanted = seed.find(data)
+            with self.db.write():
+                if self.db.meta("company") is None:  # another worker may have been quicker
+                    self._fill(wanted)
+        upgrade.columns(self.db)
         self._attach()
+        if not self.feed.listings.keys():  # a database of an earlier release
+            with self.db.write():
+                self.policy_changed()
+        self.promotions.settle_compiler()
         try:
             self.gaps.adopt(gaps)
         except ValueError:
             self.db.close()
             raise
+        if self.db.shared and not joins:
+            self._tell_workers()
 
     @property
     def native(self) -> bool:
@@ -76,6 +117,8 @@ class World:
         self.epoch = str(self.db.meta("epoch"))
         self.feed = Feed(self.db, self.company_id, self.epoch)
         self.stock = Stock(self.db, self.epoch)
+        self._life = self.db.meta("life")
+        self.versions: dict[tuple[Any, ...], dict[str, Any]] = {}  # store → its last version answer
         self._counts.clear()
 
     def _fill(self, data: seed.Seed) -> None:
@@ -83,24 +126,35 @@ class World:
             self.db.set_meta("company", json.dumps(dict(data.company)))
             self.db.set_meta("epoch", str(uuid.uuid4()))
             self.db.set_meta("changed_at", utc_now())
-            self.db.set_meta("settings", json.dumps(settings.DEFAULTS | {"updated_at": utc_now(), "updated_by": None}))
+            self.policy.fill()
             self._attach()
             self.db.run_many("INSERT INTO brand VALUES (?, ?)", [(b["id"], b["name"]) for b in data.brands])
             stores = [{"day_start": "00:00", "brand_id": None} | dict(store) for store in data.stores]
             self.db.run_many(
                 "INSERT INTO store VALUES (?, ?, ?, ?, ?, ?, ?)", [[s[name] for name in STORE_FIELDS] for s in stores]
             )
-            now, today = self.settings(), self.today()
+            self.db.set_meta("first_store", stores[0]["id"])
+            self.db.set_meta("first_brand", next((brand["id"] for brand in data.brands), ""))
+            today = self.today()
             self.db.set_meta("window_day", today.isoformat())
-            for dataset in DATASETS:
-                self.feed.load(dataset, getattr(data, dataset), now, today)
+            self.feed.listings.keep(self.policy.window_keys(), today)
+            self.feed.load("categories", data.categories, today)
+            self.feed.load("products", data.products, today)
+            self.promotions.load(data.promotions, "data")
             self.stock.load(dict(row) for row in data.stock)
+            self.alerts.settle_all()
             accounts = list(data.accounts) or [
-                {"username": "pos-02", "password": "secret", "store_id": stores[0]["id"]}
+                {"username": "pos-02", "password": "secret", "store_id": stores[0]["id"]},
+                seed.OFFICE,
             ]
             for account in accounts:
-                self.accounts.add(account["username"], account["password"], account["store_id"])
+                has_company = account.get("company", True)
+                self.accounts.add(
+                    account["username"], account["password"], account["store_id"], has_company=has_company
+                )
             self.db.set_meta("first_account", json.dumps(dict(accounts[0])))
+            offices = (dict(one) for one in accounts if one["store_id"] is None and one.get("company", True))
+            self.db.set_meta("office_account", json.dumps(next(offices, None)))
 
     # -- who is who
 
@@ -119,7 +173,7 @@ class World:
         """Give a store to another brand, or to none: its devices then ask for that one's rows, or are refused."""
         with self.db.write():
             self.db.run("UPDATE store SET brand_id = ? WHERE id = ?", (brand_id, store_id))
-            self._changed()
+            self.policy_changed()
 
     def has_brand(self, brand_id: str) -> bool:
         """Whether the company has this brand."""
@@ -129,9 +183,15 @@ class World:
     def device(self) -> dict[str, str]:
         """Username, password, store and brand of the first account: what a device of this world signs in with."""
         account = json.loads(self.db.meta("first_account") or "{}")
-        store_id = account.get("store_id") or self.db.value("SELECT id FROM store ORDER BY rowid")
-        brand_id = (self.store(store_id) or {}).get("brand_id") or self.db.value("SELECT id FROM brand ORDER BY rowid")
+        store_id = account.get("store_id") or self.db.meta("first_store") or ""
+        brand_id = (self.store(store_id) or {}).get("brand_id") or self.db.meta("first_brand")
         return {**account, "store_id": store_id, "brand_id": brand_id or ""}
+
+    @property
+    def office_account(self) -> dict[str, str] | None:
+        """Username and password of the account that may sign in to the pages and edit; None if the data had none."""
+        found: dict[str, str] | None = json.loads(self.db.meta("office_account") or "null")
+        return found
 
     # -- the day, the settings and the window
 
@@ -142,6 +202,8 @@ class World:
     def set_today(self, day: date | None) -> None:
         """Make it another day; None: today again."""
         self._today = day
+        if self.db.shared:
+            self._tell_workers()
         self.settle_day()
 
     def settle_day(self) -> None:
@@ -155,23 +217,27 @@ class World:
     def _settle(self, today: str) -> None:
         before = self.db.current("change")
         self.db.set_meta("window_day", today)
-        self.feed.settle_window(self.settings(), date.fromisoformat(today))
+        self.feed.listings.prune(self.policy.window_keys())
+        self.feed.listings.settle(date.fromisoformat(today))
         if self.db.current("change") != before:
             self.db.set_meta("changed_at", utc_now())
 
     def settings(self) -> settings.Settings:
         """The company's sync settings (section 7)."""
-        found: settings.Settings = json.loads(self.db.meta("settings") or "{}")
-        return found
+        return self.policy.company()
 
     def set_settings(self, **fields: object) -> None:
         """Change sync settings. Raises InvalidSettings, with a message per field, and saves nothing."""
-        settings.check(fields)
-        with self.db.write():
-            new = self.settings() | fields | {"updated_at": utc_now(), "updated_by": "test"}
-            self.db.set_meta("settings", json.dumps(new))
-            self._changed()
-            self._settle(self.today().isoformat())
+        self.policy.save(fields, by="test")
+
+    def settings_of(self, store: Mapping[str, Any]) -> Settings:
+        """The settings that count for a store, as answers show them."""
+        return self.policy.effective(store) | {"timezone": self.company["timezone"]}
+
+    def policy_changed(self) -> None:
+        """Settings or overrides changed, inside the same `db.write()`: another version, other promotions."""
+        self._changed()
+        self.feed.listings.keep(self.policy.window_keys(), self.today())
 
     def set_force_update(self, on: bool = True) -> None:
         """Ask all devices for a full snapshot."""
@@ -192,10 +258,12 @@ class World:
     def commit(self, dataset: str, row: Mapping[str, Any]) -> dict[str, Any]:
         """`put`, whatever gap is on."""
         with self.db.write():
-            stored = self.feed.put(dataset, row, self.settings(), self.today())
+            stored = self.feed.put(dataset, row, self.today())
             self.db.set_meta("changed_at", utc_now())
             if dataset == "products" and stored.get("is_volatile"):
                 self.stock.drop(str(stored["id"]))
+            if dataset == "products":
+                self.alerts.settle_product(str(stored["id"]))
             return stored
 
     def upsert(self, dataset: str, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,6 +283,7 @@ class World:
             self.db.set_meta("changed_at", utc_now())
             if dataset == "products":
                 self.stock.drop(row_id)
+                self.alerts.settle_product(row_id)
 
     def get(self, dataset: str, row_id: str) -> dict[str, Any]:
         """A row as stored, whoever it is for. Raises KeyError if it isn't there."""
@@ -227,9 +296,9 @@ class World:
         """A scope as downloads ask for it. Without a brand, promotions are matched with that of the store."""
         window = ""
         if dataset == "promotions":
-            window = settings.window_key(self.settings())
-            if not brand_id and store_id:
-                brand_id = (self.store(store_id) or {}).get("brand_id")
+            store = self.store(store_id) if store_id else None
+            window = settings.window_key(self.policy.effective(store))
+            brand_id = brand_id or (store or {}).get("brand_id")
         return Scope(dataset, self.company_id, brand_id or "", store_id or "", window)
 
     def device_scope(self, dataset: str) -> Scope:
@@ -243,7 +312,8 @@ class World:
             scope = Scope("stock", self.company_id, store_id=self.device["store_id"])
             return self.stock.page(scope, None, 10_000_000).rows
         self.settle_day()
-        found = self.feed.everything(self.device_scope(dataset), active_only=not self.native)
+        active_only = not self.native and dataset != "promotions"
+        found = self.feed.everything(self.device_scope(dataset), active_only=active_only)
         rows = [msgspec.json.decode(body, type=dict[str, Any]) for body in found]
         return rows if self.native else [baseline_row(dataset, row) for row in rows]
 
@@ -254,18 +324,24 @@ class World:
     def set_stock(
         self, product_id: str, quantity: object, store_id: str | None = None, reorder_level: object = None
     ) -> None:
-        """Set a figure in the device's store, or another one."""
+        """Set a figure in the device's store, or another one. Without a reorder level the old one stays."""
+        store_id = store_id or self.device["store_id"]
         with self.db.write():
-            self.stock.put(store_id or self.device["store_id"], product_id, quantity, reorder_level)
+            if reorder_level is None:
+                reorder_level = self.stock.reorder_level(store_id, product_id)
+            self.stock.put(store_id, product_id, quantity, reorder_level)
+            self.alerts.settle(store_id, [product_id])
 
     def count(self, scope: Scope) -> int:
         """How many rows a scope sees; counted once per change."""
-        key = (scope.key, self.feed.head(scope.dataset))
-        if key not in self._counts:
-            if len(self._counts) > 1_000:
-                self._counts.clear()
-            self._counts[key] = self.feed.count(scope)
-        return self._counts[key]
+        with self.db.read():
+            key = (scope.key, self.feed.head(scope))
+            count = self._counts.get(key)
+            if count is None:
+                if len(self._counts) > 1_000:
+                    self._counts.clear()
+                count = self._counts[key] = self.feed.count(scope)
+        return count
 
     # -- accidents
 
@@ -282,27 +358,51 @@ class World:
     def restore(self, backup: Backup, new_epoch: bool = True) -> None:
         """Go back to a backup. With `new_epoch=False` head office doesn't know that it was restored.
 
-        Tokens stay valid, as signed ones would.
+        Tokens stay valid, as signed ones would, and people stay signed in or out.
         """
         with self.db.lock:
             tokens = self.db.rows("SELECT token, kind, username, expires_at FROM token")
-            self.db.replace_by(backup)
-            with self.db.write():
+            sessions = self.db.rows("SELECT token_hash, username, csrf, expires_at FROM session")
+
+            def begin_anew() -> None:
                 self.db.run("DELETE FROM token")
                 self.db.run_many("INSERT INTO token VALUES (?, ?, ?, ?)", tokens)
+                self.db.run("DELETE FROM session")
+                self.db.run_many("INSERT INTO session VALUES (?, ?, ?, ?)", sessions)
+                self.db.set_meta("life", str(uuid.uuid4()))
                 if new_epoch:
                     self.db.set_meta("epoch", str(uuid.uuid4()))
+                if self.db.shared:
+                    self._tell_workers()
+
+            self.db.replace_by(backup, begin_anew)
             self._attach()
             self.bell.ring()
 
-    def settle_gaps(self) -> None:
-        """What a gap holds back happens now, if its time has come."""
-        with self.db.lock:
-            self._held.settle(self.gaps)
+    def catch_up(self) -> None:
+        """Called before anything is answered: what other workers did to the world is known here, and what a gap holds
+        back happens if its time has come."""
+        if self.db.shared:
+            sql = "SELECT key, value FROM meta WHERE key IN ('life', 'today', 'gaps')"
+            told: dict[str, str] = dict(self.db.rows(sql))
+            self._today = date.fromisoformat(told["today"]) if told.get("today") else None
+            self.gaps.follow(told.get("gaps") or "{}")
+            if told.get("life") != self._life:
+                self._attach()
+        if self._held.waits:
+            with self.db.lock:
+                self._held.settle(self.gaps)
+
+    def _tell_workers(self) -> None:
+        with self.db.write():
+            self.db.set_meta("today", self._today.isoformat() if self._today else "")
+            self.db.set_meta("gaps", self.gaps.state())
 
     def _gap_switched(self, name: str) -> None:
         with self.db.lock:
             self._held.switched(name, self.gaps)
+        if self.db.shared:
+            self._tell_workers()
 
     def expire_tokens(self, *, refresh: bool = False) -> None:
         """All access tokens expire now, and refresh tokens too if asked."""
@@ -334,10 +434,15 @@ class World:
         """How many usage logs were taken."""
         return self.usage_logs.count()
 
-    def keep_heartbeat(self, device_id: str, body: bytes) -> None:
-        """Keep a device's last sign of life."""
+    def keep_heartbeat(self, device_id: str, store_id: str | None, beat: Mapping[str, Any]) -> None:
+        """Keep a device's last sign of life, and what became of the orders it was given."""
         with self.db.write():
-            self.db.run("INSERT OR REPLACE INTO heartbeat VALUES (?, ?, ?)", (device_id, body, utc_now()))
+            self.db.run(
+                """INSERT INTO heartbeat VALUES (?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE
+                SET store_id = excluded.store_id, body = excluded.body, received_at = excluded.received_at""",
+                (device_id, store_id, json.dumps(beat).encode(), utc_now()),
+            )
+            self.orders.report(device_id, beat.get("orders_done"))
 
     def heartbeat(self, device_id: str) -> dict[str, Any] | None:
         """A device's last sign of life, or None."""

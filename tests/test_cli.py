@@ -1,4 +1,7 @@
-"""The command line as staff and programs meet it: real processes, a real home, the stub on a real port."""
+"""The command line as staff and programs meet it: a real home, the stub on a real port.
+
+`shell` runs commands in this process, by the function that a process would call; `processes` starts real ones.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +9,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ho_stub.testing import HeadOffice
+from tests.shell import Processes, Shell
 
 UNKNOWN = "4c7e2571-fb31-5c87-bdc7-bcfc1b6c01b1"
-
-
-class Shell:
-    """Runs edge-agent with a home of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("EDGE_AGENT_")} | {
-            "EDGE_AGENT_HOME": str(home),
-            "PYTHONUTF8": "1",
-        }
-
-    def __call__(self, *words: str, stdin: str = "", exit_code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "edge_agent", *words],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env=self.environment,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        assert done.returncode == exit_code, (done.returncode, done.stdout, done.stderr)
-        return done
-
-    def json(self, *words: str, stdin: str = "", exit_code: int = 0) -> Any:
-        return json.loads(self(*words, "--json", stdin=stdin, exit_code=exit_code).stdout)
 
 
 def init_words(office: HeadOffice, **other: str) -> list[str]:
@@ -60,6 +36,11 @@ def init_words(office: HeadOffice, **other: str) -> list[str]:
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path / "home")
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Processes:
+    return Processes(tmp_path / "home")
 
 
 @pytest.fixture
@@ -88,11 +69,11 @@ def a_sale(product: str, **other: Any) -> str:
     )
 
 
-def test_init_signs_in_and_pulls(shell: Shell, office: HeadOffice) -> None:
+def test_init_signs_in_and_pulls(processes: Processes, office: HeadOffice) -> None:
     """One command sets a device up, prices included."""
-    report = shell.json(*init_words(office), stdin=office.password + "\n")
+    report = processes.json(*init_words(office), stdin=office.password + "\n")
     assert report["pulled"]["products"]["snapshot"] is True
-    assert shell.json("status")["datasets"]["products"]["count"] == len(office.world.live_ids("products"))
+    assert processes.json("status")["datasets"]["products"]["count"] == len(office.world.live_ids("products"))
 
 
 @pytest.mark.parametrize(
@@ -133,22 +114,22 @@ def test_a_home_belongs_to_one_device(till: Shell, office: HeadOffice) -> None:
     assert "already belongs to pos-02" in done.stderr
 
 
-def test_an_outage_reads_calmly(till: Shell, office: HeadOffice) -> None:
+def test_an_outage_reads_calmly(till: Shell, processes: Processes, office: HeadOffice) -> None:
     """During an outage status says first that selling works, then what waits; sync exits 4 and loses nothing."""
     product = cola(till)["id"]
     office.stop()
-    recorded = till.json("sale", "record", "-", stdin=a_sale(product))
+    recorded = processes.json("sale", "record", "-", stdin=a_sale(product))
     assert recorded["state"] == "pending"
     assert recorded["total_amount"] == "15000.00"
-    assert till.json("sync", exit_code=4)["errors"][0]["code"] == "UNREACHABLE"
-    words = till("status").stdout.splitlines()
+    assert processes.json("sync", exit_code=4)["errors"][0]["code"] == "UNREACHABLE"
+    words = processes("status").stdout.splitlines()
     assert words[0] == "Selling works."
     assert words[1].startswith("1 sale waiting for head office")
     assert "Head office unreachable since" in words[2]
-    state = till.json("status")
+    state = processes.json("status")
     assert (state["pending"], state["head_office"]["reachable"]) == (1, False)
     office.start()
-    assert till.json("sync")["pushed"]["created"] == 1
+    assert processes.json("sync")["pushed"]["created"] == 1
     assert till.json("sale", "show", recorded["external_id"])["state"] == "delivered"
     assert office.world.ledger_total() == "15000.00"
 
@@ -442,12 +423,64 @@ def test_a_reader_that_has_read_enough_ends_a_command_quietly(till: Shell) -> No
         assert done.stderr == b"", words
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes streams as a POSIX shell does")
+@pytest.mark.parametrize(
+    ("words", "code", "closed"),
+    [
+        ("status", 0, "<&- >&- 2>&-"),
+        ("settings", 0, ">&-"),
+        ("sale show x", 1, "2>&-"),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (
+                ("status", 0, ">&-"),
+                ("status", 0, "2>&-"),
+                ("status --json", 0, ">&-"),
+                ("status --json", 0, "2>&-"),
+                ("status --json", 0, "<&- >&- 2>&-"),
+                ("settings", 0, "2>&-"),
+                ("settings", 0, "<&- >&- 2>&-"),
+                ("sale show x", 1, ">&-"),
+                ("sale show x", 1, "<&- >&- 2>&-"),
+            )
+        ),
+    ],
+)
+def test_a_program_without_streams_ends_as_with_them(till: Shell, words: str, code: int, closed: str) -> None:
+    """Started with standard streams closed, as some services do, a command does its work and exits as ever."""
+    command = f'exec "$0" -m edge_agent {words} {closed}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable], env=till.environment, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams as a POSIX shell does")
+def test_a_daemon_without_streams_ends_cleanly(till: Shell) -> None:
+    """`edge-agent run >&-` serves, and SIGTERM ends it with 0."""
+    with (till.home / "settings.toml").open("a") as file:
+        file.write("local_port = 0\n")
+    command = 'exec "$0" -m edge_agent run <&- >&- 2>&-'
+    with subprocess.Popen(["/bin/sh", "-c", command, sys.executable], env=till.environment) as daemon:
+        pause = threading.Event()
+        for _ in range(1_000):
+            if (till.home / "daemon.json").exists() or daemon.poll() is not None:
+                break
+            pause.wait(0.02)
+        daemon.terminate()
+        assert daemon.wait(30) == 0
+    assert "edge-agent" in (till.home / "logs" / "edge-agent.log").read_text("utf-8")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_terminal_without_the_letters_ends_no_command(shell: Shell, office: HeadOffice, encoding: str) -> None:
+def test_a_terminal_without_the_letters_ends_no_command(
+    shell: Shell, processes: Processes, office: HeadOffice, encoding: str
+) -> None:
     """A name that a terminal can't write is shown with question marks, and JSON is UTF-8 all the same."""
     cola = next(iter(office.world.rows("products")))
     office.world.edit("products", cola["id"], name="コーラ")
     shell(*init_words(office), stdin=f"{office.password}\n")
-    shell.environment |= {"PYTHONUTF8": "0", "PYTHONIOENCODING": encoding}
-    assert "???" in shell("products", "show", cola["sku"]).stdout
-    assert shell.json("products", "show", cola["sku"])["name"] == "コーラ"
+    processes.environment |= {"PYTHONUTF8": "0", "PYTHONIOENCODING": encoding}
+    assert "???" in processes("products", "show", cola["sku"]).stdout
+    assert processes.json("products", "show", cola["sku"])["name"] == "コーラ"

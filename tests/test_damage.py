@@ -133,7 +133,7 @@ def run(till: Any, open_agent: Make, folder: Path, trials: int, evidence: Make) 
 
 def test_damaged_bytes(till: Any, open_agent: Make, tmp_path: Path, evidence: Make) -> None:
     """Whatever file is damaged wherever: every acknowledged sale reaches head office, once."""
-    run(till, open_agent, tmp_path, 15, evidence)
+    run(till, open_agent, tmp_path, 10, evidence)
 
 
 @pytest.mark.slow
@@ -154,3 +154,55 @@ def test_a_fresh_journal_that_nobody_began_stops_no_till(till: Any, first: str) 
     till.agent.sync()
     assert till.books_agree()
     assert [entry.state for entry in till.agent.outbox()] == []
+
+
+def copied(till: Any) -> None:
+    """An idle moment: the second copy is written, the WAL is in the file."""
+    till.agent._recovery.shadow.catch_up()
+    till.agent._journal.database.checkpoint()
+
+
+def test_a_journal_that_somebody_took_away_is_told_and_comes_back_from_its_copy(till: Any) -> None:
+    """Under a running program: selling goes on, status says so, and what the second copy holds goes up (G1, G11)."""
+    kept = [till.sell().external_id for _ in range(3)]
+    path = till.agent._journal.database.path
+    copied(till)
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    till.sell()
+    told = [one["detail"] for one in till.agent.status()["incidents"] if one["kind"] == "journal damaged"]
+    assert told == ["journal.db was gone, and a fresh one took its place; what the second copy holds comes back"]
+    till.agent.sync()
+    assert {sale["external_id"] for sale in till.office.world.sales()} >= set(kept)
+    assert till.books_agree()
+
+
+def test_a_journal_damaged_while_an_earlier_one_comes_back_is_replaced_too(till: Any) -> None:
+    """A dying disk damages twice: syncing goes on, and every sale of all three files arrives (G1, G10)."""
+    path = till.agent._journal.database.path
+    kept = {till.sell().external_id for _ in range(40)}
+    copied(till)
+    spoil(path, {0})
+    kept |= {till.sell().external_id for _ in range(40)}
+    copied(till)
+    taken = till.agent._recovery.bring_back
+
+    def bring_back() -> list[str]:
+        till.agent._recovery.bring_back = taken
+        spoil(path, set(range(2, path.stat().st_size // 4096)))
+        till.agent._journal.database.reopen()  # what it has in memory is good
+        return taken()
+
+    till.agent._recovery.bring_back = bring_back
+    for _ in range(3):
+        assert not till.agent.sync().errors
+    assert {sale["external_id"] for sale in till.office.world.sales()} == kept
+    assert till.books_agree()
+
+
+def spoil(path: Path, pages: set[int]) -> None:
+    """Damage pages of the file under the program."""
+    with path.open("r+b") as file:
+        for page in pages:
+            file.seek(page * 4096)
+            file.write(b"\xa5" * 4096)

@@ -124,7 +124,7 @@ def test_the_stubs_options_are_described() -> None:
     from ho_stub.cli import main
 
     group: typer.Typer = main
-    [(_, run)] = commands(get_command(group))
+    run = dict(commands(get_command(group)))[("run",)]
     described = [row[0].strip("`") for row in table_rows(text_of("docs/head-office.md")) if row[0].startswith("`--")]
     assert described == [option for option in options(run) if option.startswith("--")]
 

@@ -86,6 +86,7 @@ FLOORS: dict[str, set[str]] = {
         "clock",
         "domain",
         "errors",
+        "lean",
         "sync",
         "edge_agent",
     },
@@ -170,3 +171,10 @@ def test_nothing_heavy_loads_before_it_is_needed() -> None:
     heavy = {"httpx", "sqlite_utils", "filelock", "tenacity", "pydantic", "fastapi", "rich"}
     assert not loaded_by("from edge_agent import EdgeAgent, Item, Payment") & heavy
     assert not loaded_by("import edge_agent.cli.app") & heavy
+
+
+def test_status_beside_a_daemon_loads_next_to_nothing() -> None:
+    """What is asked of the daemon is told without what takes longer to load than Python itself."""
+    heavy = {"msgspec", "typing", "typing_extensions", "dataclasses", "inspect", "pathlib", "logging", "http", "email"}
+    told = "from edge_agent.cli import showing; from edge_agent import status; from edge_agent.domain import calendar"
+    assert not loaded_by(told) & {*heavy, "sqlite3", "pysqlite3", "edge_agent.agent", "edge_agent.settings"}

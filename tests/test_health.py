@@ -89,6 +89,8 @@ def test_faults_of_rows_are_found_with_their_names(till: Any) -> None:
 
 
 def yesterday(till: Any) -> str:
+    """The last business date, of which head office sends promotions at whatever hour of the night."""
+    till.office.world.set_settings(past_days=7)
     return (till.agent.business_date() - dt.timedelta(days=1)).isoformat()
 
 

@@ -128,6 +128,29 @@ def test_it_comes_back_by_itself(make_till: Make, wait_until: Make, clock: Any) 
     assert till.agent.stop()
 
 
+def test_an_outage_is_one_line_in_the_log(make_till: Make, clock: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Whole cycles and those that only push take turns while a shop sells, and meet the same trouble at other steps:
+    the log tells it once, then that it is over, and the next one anew."""
+    till = make_till(poll_interval_s=600)
+    cycle = till.agent._background._cycle
+    caplog.set_level("INFO", "edge_agent")
+    for outage in (1, 2):
+        till.office.intercept = lambda method, path: (200, {"content-type": "text/html"}, "<h1>Free Wi-Fi</h1>")
+        for number in range(12):
+            till.sell()
+            clock.advance(hours=1)
+            cycle(number % 2 == 0, False)
+        said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert len(said) == outage
+        assert "something other than head office answered" in said[-1]
+        till.office.intercept = None
+        for _ in range(3):
+            clock.advance(hours=2)
+            cycle(False, False)
+        assert caplog.text.count("head office answers again") == outage
+    assert till.books_agree()
+
+
 def test_a_paused_company_is_asked_whether_it_is_still_paused(make_till: Make, wait_until: Make) -> None:
     """``auto_sync_enabled: false`` stops the pulls, not the sales, and is noticed when it is taken back."""
     till = make_till(poll_interval_s=1)

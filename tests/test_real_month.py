@@ -293,7 +293,8 @@ def versions_here(shop: Shop, dataset: str) -> list[tuple[str, int]]:
 
 def versions_there(chain: Chain, dataset: str) -> list[tuple[str, int]]:
     """(id, row_version) of head office's rows for this store; the data has one brand and no row of one store alone."""
-    sql = "SELECT id, row_version FROM feed WHERE dataset = ? AND listed"
+    window = "JOIN listing ON promotion_id = id" if dataset == "promotions" else ""  # there is one window only
+    sql = f"SELECT id, row_version FROM feed {window} WHERE dataset = ?"
     return chain.world.db.rows(sql, (dataset,))  # type: ignore[return-value]
 
 

@@ -151,7 +151,10 @@ def git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-@pytest.fixture(scope="module", params=[*SCHEMAS, "the last release"])
+@pytest.fixture(
+    scope="module",
+    params=[SCHEMAS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in (SCHEMAS[1], "the last release"))],
+)
 def older(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of a program of before: of the one before a schema grew, or of the last release."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():

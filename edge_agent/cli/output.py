@@ -6,12 +6,12 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
-from typing import Any, Literal
 
-import msgspec
+TYPE_CHECKING = False  # typing's own takes as long to load as Python itself, and status is to be there at once
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
-from edge_agent.sync.report import Progress, no_progress
+    from edge_agent.sync.report import Progress
 
 _LINE_WIDTH = 120
 _STEP_WORDS = {
@@ -25,8 +25,15 @@ _STEP_WORDS = {
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on a line of stdout, in UTF-8 whatever the terminal speaks; decimals become text."""
-    line = msgspec.json.encode(value, enc_hook=_plain) + b"\n"
+    """One JSON value on a line of stdout; decimals become text."""
+    import msgspec
+
+    print_line(msgspec.json.encode(value, enc_hook=_plain))
+
+
+def print_line(text: bytes) -> None:
+    """A line of UTF-8 on stdout, whatever the terminal speaks."""
+    line = text + b"\n"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.flush()
         sys.stdout.buffer.write(line)
@@ -36,6 +43,8 @@ def print_json(value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
+    from decimal import Decimal
+
     if isinstance(value, Decimal):
         return f"{value:f}"
     raise TypeError(type(value))
@@ -73,6 +82,8 @@ def print_table(
 def progress_bar(*, wanted: bool = True) -> Iterator[Progress]:
     """A progress bar for each step on stderr; nothing without a terminal."""
     if not wanted or not sys.stderr.isatty():
+        from edge_agent.sync.report import no_progress
+
         yield no_progress
         return
     from rich.console import Console

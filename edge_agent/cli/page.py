@@ -47,9 +47,12 @@ def page(
 
 
 def _port(home: Path, local_port: int) -> int | None:
-    """Where the daemon serves the page now: what it announced, else what the settings say; None when it does not."""
-    from edge_agent.presence import find
+    """Where the daemon serves the page now: what it announced, else what the settings say; None when it does not. The
+    port of one that was killed may be another program's by now."""
+    from edge_agent.presence import find, lives
 
+    if not lives(home):
+        return None
     there = find(home)
     port = there.port if there is not None else local_port
     return port if port and _serves_the_page(port) else None

@@ -7,11 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
+from edge_agent.cli.asking import ask_daemon
 from edge_agent.cli.exits import Exit, told
-from edge_agent.cli.output import plain, print_json
+from edge_agent.cli.output import plain, print_json, print_line
 from edge_agent.errors import EdgeAgentError
+
+TYPE_CHECKING = False  # typing's own takes as long to load as Python itself
+if TYPE_CHECKING:
+    from typing import Any
 
 _FOR_PEOPLE = ("journal damaged", "can't be offered again", "disk full", "disk nearly full", "no backup")
 
@@ -20,7 +24,23 @@ _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def show_status(as_json: bool) -> Exit:
-    """Print the status; returns the exit code."""
+    """Print the status, as the daemon tells it or, where none can be asked, by looking; returns the exit code."""
+    answer = ask_daemon()
+    if answer is None:
+        return _look_and_show(as_json)
+    body, state = answer
+    if as_json:
+        print_line(body)
+    else:
+        print("\n".join(_words(state)))
+    return exit_of_status(state)
+
+
+def _look_and_show(as_json: bool) -> Exit:
+    from edge_agent.lean import without
+
+    with without("typing_extensions"):  # msgspec copes, as it does where that is missing; a tenth of the time
+        import msgspec  # noqa: F401
     from edge_agent.agent import EdgeAgent
 
     try:

@@ -13,7 +13,9 @@ import json
 import logging
 import logging.handlers
 import os
+import queue
 import re
+import stat
 import sys
 import threading
 import traceback
@@ -38,6 +40,8 @@ LOOKS_MAX = 20  # of one message with other words in it; more of them within a m
 MESSAGE_LENGTH_MAX = 4_000
 EXCEPTION_LENGTH_MAX = 16_000
 SECRETS_FRESH_S = 10.0
+STREAM_LINES_MAX = 256
+STREAM_CLOSE_S = 1.0
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
 # Other libraries log addresses with ids in them at INFO, and each job of a timetable.
 _QUIET = ("httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access", "apscheduler", "filelock", "asyncio")
@@ -139,6 +143,8 @@ class Logs(logging.Handler):
         logging.getLogger("edge_agent").setLevel(level)
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)
+        # A job that still runs when its time comes again is the watchdog's business, and told there.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         logging.getLogger().addHandler(self)
         self._hook_before = threading.excepthook
         threading.excepthook = _tell_of_a_thread
@@ -416,41 +422,87 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | careful, _PRIVATE_FILE)
 
 
-class _Journal:
-    """Lines for systemd's journal: their priority in front, no time."""
+class _Stream:
+    """Takes lines for a terminal, or for systemd's journal.
+
+    Such a stream may stand still for hours: a console in which somebody has marked text, a terminal after Ctrl-S, a
+    pager. So a thread of its own waits for it, and nobody who logs does: neither a sale nor a sync.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._texts: queue.Queue[str | None] = queue.Queue(STREAM_LINES_MAX)
+        self._thread: threading.Thread | None = None
+
+    def say(self, text: str) -> None:
+        """Write what the stream's encoding can hold; nothing steers a terminal.
+
+        Raises:
+            OSError: it stands still, and so much waits already.
+        """
+        text = "".join(one if one.isprintable() or one == "\n" else "·" for one in text)
+        if not _may_stand_still(self._stream):
+            self._write(text)
+            return
+        try:
+            self._texts.put_nowait(text)
+        except queue.Full:
+            raise OSError("nothing can be written there now") from None
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="edge-agent-words", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, as far as that goes at once."""
+        with contextlib.suppress(queue.Full):
+            self._texts.put_nowait(None)
+        if self._thread is not None:
+            self._thread.join(STREAM_CLOSE_S)
+
+    def _run(self) -> None:
+        while (text := self._texts.get()) is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._write(text)
+
+    def _write(self, text: str) -> None:
+        data = text.encode(getattr(self._stream, "encoding", None) or "utf-8", "replace")
+        # Past the buffer: whoever waits in there holds its lock, and the interpreter could not end.
+        raw = getattr(getattr(self._stream, "buffer", None), "raw", None)
+        if raw is None:
+            self._stream.write(data.decode(getattr(self._stream, "encoding", None) or "utf-8", "replace"))
+            self._stream.flush()
+        while raw is not None and data:
+            data = data[raw.write(data) or 0 :]
+
+
+def _may_stand_still(stream: TextIO) -> bool:
+    try:
+        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+class _Journal(_Stream):
+    """Lines for systemd's journal: their priority in front, no time."""
 
     def __call__(self, line: Line) -> None:
         priority = next(number for level, number in _PRIORITY if line.level >= level)
         extras = "".join(f" {name}={value!r}" for name, value in line.extras.items())
         more = [f"  {one}" for one in (line.exception or "").splitlines()]
-        _say(self._stream, "".join(f"<{priority}>{one}\n" for one in (_in_a_line(line.message + extras), *more)))
+        self.say("".join(f"<{priority}>{one}\n" for one in (_in_a_line(line.message + extras), *more)))
 
 
-class _Terminal:
+class _Terminal(_Stream):
     """Short lines for whoever watches."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
 
     def __call__(self, line: Line) -> None:
         moment = dt.datetime.fromtimestamp(line.time_s, dt.UTC).astimezone()
         level = "" if line.level <= logging.INFO else f"{line.level_name.lower()}: "
         last = (line.exception or "").strip().splitlines()[-1:]
         message = _in_a_line(line.message)
-        _say(self._stream, f"{moment:%H:%M:%S} {level}{message}{''.join(f' ({one})' for one in last)}\n")
+        self.say(f"{moment:%H:%M:%S} {level}{message}{''.join(f' ({one})' for one in last)}\n")
 
 
 def _in_a_line(text: str) -> str:
     """What others wrote can't pass for a line of its own."""
     return "·".join(text.splitlines())
-
-
-def _say(stream: TextIO, text: str) -> None:
-    """Write what the stream's encoding can hold; nothing steers a terminal."""
-    text = "".join(one if one.isprintable() or one == "\n" else "·" for one in text)
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding, "replace"))
-    stream.flush()

@@ -10,29 +10,29 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from edge_agent import __version__
 from edge_agent.agent import EdgeAgent
 from edge_agent.clock import Clock
+from edge_agent.daemon.ending import Ending, leave
 from edge_agent.daemon.logs import Logs, configure
 from edge_agent.daemon.memory import begin_small, give_back
 from edge_agent.daemon.timetable import Job, Timetable
-from edge_agent.daemon.watchdog import Watchdog, keepalive_s
+from edge_agent.daemon.watchdog import Part, Watchdog, keepalive_s
 from edge_agent.errors import EdgeAgentError
 from edge_agent.nightly import seconds_to_night
 from edge_agent.presence import Presence, announce, one_daemon, withdraw
 from edge_agent.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from edge_agent.daemon.web.keys import Keys
     from edge_agent.daemon.web.serve import LocalServer
 
 STOP_DEADLINE_S = 20.0
@@ -41,7 +41,7 @@ TOLD_EVERY_S = 60.0
 HOUSEKEEPING_EVERY_S = 3_600.0
 HOUSEKEEPING_MAX_S = 5.0
 PORT_AGAIN_S = 60.0
-_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK", "SIGHUP") if hasattr(signal, name)]
+ANSWER_SHARE = 1 / 6  # of what a sync or a backup may take: 10 min
 _log = logging.getLogger("edge_agent")
 
 
@@ -57,25 +57,9 @@ def run(home: Path, *, deadline_s: float = STOP_DEADLINE_S) -> None:
         EdgeAgentError: the home can't be opened.
     """
     begin_small()
-    settings = load_settings(home)
-    with one_daemon(home), closing(configure(home, settings)) as logs, _signals() as stop:
+    settings, stop = load_settings(home), threading.Event()
+    with one_daemon(home), closing(configure(home, settings)) as logs, Ending(stop, deadline_s):
         Daemon(home, settings, stop, logs, deadline_s).run()
-
-
-@contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that the signals set which end a program."""
-    stop = threading.Event()
-
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, ask_to_stop) for number in _SIGNALS}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Daemon:
@@ -97,18 +81,22 @@ class Daemon:
         self._deadline_s = deadline_s
         self._clock = Clock()
         self._server: LocalServer | None = None
+        self._keys: Keys | None = None
         self._port_said: str | None = None
         self._tell = _service_manager()
 
     def run(self) -> None:
         """Run until the stop event is set."""
         with ExitStack() as parts:
-            ending = parts.enter_context(_Ending(self._deadline_s))
             agent = parts.enter_context(EdgeAgent(self._home, self._settings, clock=self._clock))
             timetable = Timetable(self._jobs(agent), self._clock)
             watchdog = Watchdog(
                 self._clock,
-                agent.busy_since_s,
+                (
+                    Part("a sync", agent.busy_since_s),
+                    Part("a timed job", timetable.busy_since_s),
+                    Part("the loopback API", self._unanswered_since_s, ANSWER_SHARE),
+                ),
                 agent.is_syncing,
                 agent.start_again,
                 timetable.plan_anew,
@@ -122,8 +110,7 @@ class Daemon:
             self._announce()
             _log.info("edge-agent %s serves %s", __version__, self._settings.device_id)
             self._tell("READY=1")
-            parts.callback(ending.begin)
-            self._look_after(agent, watchdog)
+            self._look_after(agent, watchdog, timetable)
 
     def _jobs(self, agent: EdgeAgent) -> list[Job]:
         every_s, dice = float(self._settings.heartbeat_interval_s), self._clock.dice
@@ -144,10 +131,13 @@ class Daemon:
     def _serve(self, agent: EdgeAgent) -> None:
         """Open the loopback API, if it is wanted and not open. A port that is taken must not end syncing: it is told,
         and tried again."""
-        if self._server is not None or self._stop.is_set():
+        if self._stop.is_set() or not (self._settings.local_port or self._settings.local_socket):
             return
-        if not (self._settings.local_port or self._settings.local_socket):
-            return
+        if self._server is not None:
+            if self._server.is_alive():
+                self._keep_token()
+                return
+            self._stop_serving()  # it ended by a fault, and the log says why
         from edge_agent.daemon.web.app import make_app
         from edge_agent.daemon.web.keys import Keys
         from edge_agent.daemon.web.serve import LocalServer
@@ -158,7 +148,8 @@ class Daemon:
             agent.sync_soon()
 
         try:
-            app = make_app(agent, Keys.of_home(self._home), port=settings.local_port, sync_now=sync_now)
+            keys = self._keys = self._keys or Keys.of_home(self._home)
+            app = make_app(agent, keys, port=settings.local_port, sync_now=sync_now)
             server = LocalServer(
                 app,
                 port=settings.local_port or None,
@@ -176,9 +167,17 @@ class Daemon:
         where = f"http://127.0.0.1:{settings.local_port}/" if settings.local_port else settings.local_socket
         _log.info("loopback API and status page at %s", where)
 
+    def _keep_token(self) -> None:
+        if self._keys is not None and self._keys.keep(self._home):
+            _log.warning("local-api.token was gone, and is written again, the same; to change it, stop this first")
+
     def _stop_serving(self) -> None:
-        if self._server is not None:
-            self._server.stop(self._deadline_s / 4)
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop(self._deadline_s / 4)
+
+    def _unanswered_since_s(self) -> float | None:
+        return None if self._server is None else self._server.busy_since_s()
 
     def _announce(self) -> None:
         open_now = self._server is not None
@@ -196,55 +195,34 @@ class Daemon:
 
     # ---- while it runs -----------------------------------------------------------------------------------------
 
-    def _look_after(self, agent: EdgeAgent, watchdog: Watchdog) -> None:
+    def _look_after(self, agent: EdgeAgent, watchdog: Watchdog, timetable: Timetable) -> None:
         alive_s = keepalive_s()
         pause_s = min(LOOK_EVERY_S, alive_s or LOOK_EVERY_S)
         told_s = float("-inf")
         while not self._stop.wait(pause_s):
-            if not watchdog.look():
-                _log.critical("a sync is stuck beyond help: this process ends, so that a new one can begin")
-                logging.shutdown()
-                os._exit(1)  # its thread can't be ended; what was recorded is on disk
-            if alive_s is not None:
-                self._tell("WATCHDOG=1")
-            if time.monotonic() - told_s >= TOLD_EVERY_S:
-                told_s = time.monotonic()
-                self._logs.flush()
-                give_back()
-                if self._tell is not _nobody:
-                    self._tell(f"STATUS={_in_a_line(agent)}")
+            try:
+                stuck = watchdog.look()
+                if stuck is not None:  # its thread can't be ended
+                    leave(1, f"{stuck} is stuck beyond help: this process ends, so that a new one can begin")
+                timetable.catch_up()
+                if alive_s is not None:
+                    self._tell("WATCHDOG=1")
+                if time.monotonic() - told_s >= TOLD_EVERY_S:
+                    told_s = time.monotonic()
+                    self._tell_more(agent)
+            except Exception:  # noqa: BLE001 - a fault of ours must not end what sells and syncs (G11)
+                _log.exception("looking after the daemon failed")
+
+    def _tell_more(self, agent: EdgeAgent) -> None:
+        self._logs.flush()
+        give_back()
+        if self._tell is not _nobody:
+            self._tell(f"STATUS={_in_a_line(agent)}")
 
     def _say_goodbye(self) -> None:
         self._tell("STOPPING=1")
         _log.info("stopping")
         withdraw(self._home)
-
-
-class _Ending:
-    """From :meth:`begin` on the process has so long to end, whatever hangs.
-
-    Args:
-        deadline_s: how long, seconds.
-    """
-
-    def __init__(self, deadline_s: float) -> None:
-        self._deadline_s = deadline_s
-        self._timer = threading.Timer(deadline_s, self._end)
-        self._timer.daemon = True
-
-    def __enter__(self) -> _Ending:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._timer.cancel()
-
-    def begin(self) -> None:
-        self._timer.start()
-
-    def _end(self) -> None:
-        _log.warning("stopping took longer than %.0f s: ended all the same, what is recorded is safe", self._deadline_s)
-        logging.shutdown()
-        os._exit(0)
 
 
 def _in_a_line(agent: EdgeAgent) -> str:

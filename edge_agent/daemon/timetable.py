@@ -22,6 +22,7 @@ from edge_agent.errors import EdgeAgentError
 
 EARLY_S = 1.0  # a job that fires sooner than this before its time fired because the wall clock jumped
 PAUSE_MIN_S = 1.0
+LATE_S = 30.0  # the scheduler's own wait was for nothing
 _log = logging.getLogger("edge_agent")
 
 
@@ -56,6 +57,7 @@ class Timetable:
         self._due_s: dict[str, float] = {}
         self._changing = threading.Lock()
         self._stopped = False
+        self._running: tuple[str, float] | None = None  # which, and since when, monotonic
         self._scheduler = BackgroundScheduler(
             # One thread: its database connections are what costs memory.
             executors={"default": ThreadPoolExecutor(1)},
@@ -80,18 +82,33 @@ class Timetable:
         now_s = self._clock.elapsed_s()
         return {name: max(0.0, due_s - now_s) for name, due_s in self._due_s.items()}
 
+    def busy_since_s(self) -> float | None:
+        """Since when the present job runs, by the monotonic clock; None between two."""
+        running = self._running
+        return None if running is None else running[1]
+
     def plan_anew(self) -> None:
         """The wall clock jumped: what is due after so long stays due after so long, what is due at a time of day is
-        worked out again."""
-        now_s = self._clock.elapsed_s()
+        worked out again. What runs plans its next run itself."""
+        now_s, running = self._clock.elapsed_s(), self._running
         for name, job in self._jobs.items():
-            self._plan(job, self._due_in_s(job) if job.by_the_clock else self._due_s[name] - now_s)
+            if running is None or running[0] != name:
+                left_s = self._due_s[name] - now_s
+                self._plan(job, self._due_in_s(job) if job.by_the_clock and left_s > 0 else left_s)
+
+    def catch_up(self) -> None:
+        """Plan anew what should have begun: a scheduler waits by a clock that stands still while the device sleeps, and
+        forgets a job that it had no thread for."""
+        late_s = max((self._clock.elapsed_s() - due_s for due_s in self._due_s.values()), default=0.0)
+        if late_s > LATE_S and self._running is None:
+            self.plan_anew()
 
     def _due_in_s(self, job: Job) -> float:
         try:
             return job.due_in_s()
-        except EdgeAgentError as error:
-            _log.warning("%s can't be planned (%s); tried again in an hour", job.name, error.message)
+        except Exception as error:  # noqa: BLE001 - whatever it is: a job that is not planned is never done again (G11)
+            why = error.message if isinstance(error, EdgeAgentError) else repr(error)
+            _log.warning("%s can't be planned (%s); tried again in an hour", job.name, why)
             return 3600.0
 
     def _plan(self, job: Job, in_s: float) -> None:
@@ -112,6 +129,7 @@ class Timetable:
         if early_s > EARLY_S:
             self._plan(job, early_s)
             return
+        self._running = job.name, self._clock.monotonic_s()
         try:
             job.work()
         except EdgeAgentError as error:
@@ -120,3 +138,4 @@ class Timetable:
             _log.exception("%s failed", job.name)
         finally:
             self._plan(job, self._due_in_s(job))
+            self._running = None

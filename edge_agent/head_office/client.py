@@ -472,13 +472,16 @@ class HttpHeadOffice:
         """Offer a batch of frozen usages (contract, section 5: usage logs)."""
         return self._post(SYNC + "usage/", wire.usages_request(bodies), wire.usages_answer, repeatable=True)[1]
 
-    def heartbeat(self, beat: bytes) -> None:
+    def heartbeat(self, beat: bytes) -> bytes:
         """Tell head office how this device is (contract, section 6: heartbeat).
 
         It is asked once, by the sign-in that is kept: like :meth:`events`, this runs beside the client that syncs.
 
         Args:
             beat: the body.
+
+        Returns:
+            The answer's body; empty where head office asks nothing of this device.
 
         Raises:
             Unreachable, NotSignedIn, Refused: head office did not take it.
@@ -487,6 +490,7 @@ class HttpHeadOffice:
         answer = self._exchange("POST", SYNC + "heartbeat/", params=None, content=beat, headers=headers)
         if not 200 <= answer[0] < 300 or answer[2].lstrip()[:1] not in (b"", b"{"):  # a portal answers 200 as well
             raise answers.as_error(*answer, self._clock.now())
+        return answer[2]
 
 
 def _is_sendable(token: str) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 
 from edge_agent.domain.calendar import zone
 from edge_agent.domain.catalog import DATASETS
+from edge_agent.domain.hours import read_windows
 from edge_agent.errors import ContractBroken, Unreachable
 
 CURSOR = "cursor"
@@ -69,6 +70,7 @@ class SyncSettings(msgspec.Struct, frozen=True):
     include_inactive: Any = None  # bool
     max_promotions_per_sync: Any = None  # int, 10 to 500
     timezone: Any = None  # str, of a zone this device knows
+    sync_windows: Any = None  # list of times of day, see domain/hours.py
 
     def __post_init__(self) -> None:
         _keep_what_is_good(self, _SETTINGS)
@@ -141,6 +143,7 @@ _SETTINGS: dict[str, Callable[[Any], Any]] = {
     "include_inactive": _flag,
     "max_promotions_per_sync": _within(10, 500, int),
     "timezone": _zone_name,
+    "sync_windows": read_windows,
 }
 _STORE: dict[str, Callable[[Any], Any]] = {
     "id": _name,
@@ -580,34 +583,3 @@ def sales_request(device_id: str, clock_offset_ms: int, bodies: Sequence[bytes])
 def usages_request(bodies: Sequence[bytes]) -> bytes:
     """A batch of usages: the frozen bytes joined."""
     return b'{"usages":[' + b",".join(bodies) + b"]}"
-
-
-class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """How a device is (contract, section 6).
-
-    Args:
-        device_id: which device.
-        journal_id: its journal.
-        agent_version: the program's version.
-        pending: entries that wait.
-        oldest_pending_at: when the oldest of them was recorded, by the device's own clock.
-        quarantined: entries that head office refused.
-        data_version: head office's version that was last pulled; None before the first pull.
-        clock_offset_ms: head office's clock less the device's.
-        health_score: percent of the catalogue's rows that are in order; None before the first look.
-    """
-
-    device_id: str
-    journal_id: str
-    agent_version: str
-    pending: int
-    oldest_pending_at: str | None
-    quarantined: int
-    data_version: int | float | str | None
-    clock_offset_ms: int
-    health_score: float | None
-
-
-def heartbeat_request(beat: Heartbeat) -> bytes:
-    """A heartbeat's body."""
-    return msgspec.json.encode(beat)

@@ -51,8 +51,7 @@ class Checkpointer:
         if self._thread is not None:
             self._thread.join()
             end = time.monotonic() + CLOSE_DEADLINE_S
-            with contextlib.suppress(StoreBroken):
-                self._tidy(lambda: time.monotonic() < end)
+            self._soundly(lambda: self._tidy(lambda: time.monotonic() < end))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -61,14 +60,20 @@ class Checkpointer:
                 return
             self._written.clear()  # a write from here on asks for the next round
             seen = self._writes
-            # What can't be done now is done later; the sale itself is already durable.
-            try:
-                with contextlib.suppress(StoreBroken):
-                    self._tidy(self._is_idle)
-                    self._database.checkpoint()
-            except Exception as fault:  # noqa: BLE001 - a fault of ours must not end checkpoints in silence (G11)
-                _log.error("what was left for an idle moment failed", exc_info=fault)
+            self._soundly(self._work)
             self._done = seen
+
+    def _work(self) -> None:
+        self._tidy(self._is_idle)
+        self._database.checkpoint()
+
+    def _soundly(self, work: Callable[[], None]) -> None:
+        """What can't be done now is done later; the sale itself is already durable."""
+        try:
+            with contextlib.suppress(StoreBroken):
+                work()
+        except Exception as fault:  # noqa: BLE001 - of damage or of ours: it must end no checkpoints in silence (G11)
+            _log.error("what was left for an idle moment failed", exc_info=fault)
 
     def _is_idle(self) -> bool:
         return not self._written.is_set()

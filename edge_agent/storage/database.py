@@ -169,6 +169,8 @@ class Database:
         self._local = threading.local()
         self._connections: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._lock = threading.Lock()
+        self._opening = threading.Lock()  # held while a file is opened anew: nobody reads one without its tables
+        self._identity: tuple[int, int] | None = None
         if engine_is_too_old():
             raise StoreBroken(
                 f"SQLite {sqlite3.sqlite_version} is too old",
@@ -188,13 +190,14 @@ class Database:
             else:  # programs that open a new file at once: SQLite waits for nobody when the mode is set
                 with migrate.lock(path, mode):
                     self.mode = self._choose_mode()
-            self._identity = self._file_identity()
-            self.migrated = migrate.migrate(self.connection, path, self._schema, lock_mode=mode)
+            identity = self._file_identity()
+            self.migrated = migrate.migrate(self._own(), path, self._schema, lock_mode=mode)
+            self._identity = identity
         except FAULTS as error:
-            self.close()
+            self.let_go()  # its own alone: other threads may be in the middle of something in theirs
             raise broken(error, path) from error
         except BaseException:
-            self.close()
+            self.let_go()
             raise
 
     def _file_identity(self) -> tuple[int, int] | None:
@@ -212,12 +215,15 @@ class Database:
         """Begin a write transaction in the file that is at the path now: another program may have put a fresh one in
         its place, after damage or by a restore, while this one waited for the lock."""
         while True:
-            connection = self.connection
+            connection = self._own()
             connection.execute("BEGIN IMMEDIATE")
-            if not self.was_replaced():
+            replaced = self.was_replaced()
+            is_present = getattr(self._local, "connection", None) is connection
+            if is_present and not replaced:
                 return connection
             connection.execute("ROLLBACK")
-            self.reopen()
+            if replaced:  # else another thread has opened the fresh one meanwhile
+                self.reopen()
 
     def was_replaced(self) -> bool:
         """Whether the path now leads to another file than the one that is open."""
@@ -229,10 +235,28 @@ class Database:
     def reopen(self) -> None:
         """Open what is at the path now, for every thread from its next use on."""
         self.let_go()
+        with self._opening:
+            self._open_anew()
+
+    def _open_anew(self) -> None:
         with self._lock:
             # Other threads may be in the middle of something: their connections are closed when they have ended.
             self._local = threading.local()
         self._begin()
+
+    def _follow(self) -> None:
+        """Go over to the file that another program has put at the path, for what only reads as well: a till must not
+        show the prices of a catalogue that was moved aside for ever."""
+        with self._opening:
+            if self.was_replaced():  # another thread may have done it meanwhile
+                self._open_anew()
+
+    def _is_elsewhere(self) -> bool:
+        """As :meth:`was_replaced`; a file that is just missing is waited for."""
+        try:
+            return self._file_identity() != self._identity
+        except OSError:  # the read itself will tell
+            return False
 
     def let_go(self) -> None:
         """Close this thread's connection."""
@@ -323,7 +347,19 @@ class Database:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection."""
+        """This thread's connection to the file that is at the path now, unless it is in the middle of a transaction."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and (connection.in_transaction or not self._is_elsewhere()):
+            return connection
+        while True:
+            if self.was_replaced():
+                self._follow()
+            connection = self._own()
+            if not self._is_elsewhere():
+                return connection
+            self.let_go()  # put there just now: perhaps it has no tables yet
+
+    def _own(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._open()

@@ -216,9 +216,11 @@ class Journal:
         return dict(msgspec.json.decode(self.fact(_PLACE) or "{}", type=dict[str, str]))
 
     def keep_place(self, facts: Mapping[str, str]) -> None:
-        """Keep what head office told of the store; writes only when it changed."""
-        place = {key: facts[key] for key in PLACE_FACTS if key in facts}
-        if place and place != self.place():
+        """Keep what head office told of the store; writes only when it changed. A catalogue that began anew knows only
+        a part of it at first, and takes nothing away."""
+        known = self.place()
+        place = known | {key: facts[key] for key in PLACE_FACTS if key in facts}
+        if place != known:
             self.keep_fact(_PLACE, msgspec.json.encode(place).decode())
 
     @staticmethod

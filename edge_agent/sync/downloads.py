@@ -176,7 +176,10 @@ class Downloads:
             self._ask_whether_paused(pull, due)
             self.report.unchanged = True
             return
-        if self._catalogue_is_due(due):
+        may_fetch = self._may_fetch_now(due)
+        if not may_fetch:
+            self.report.unchanged = True
+        elif self._catalogue_is_due(due):
             self._pull_catalogue(pull, due)
             if pull.places.was_lost:
                 self._compare_soon()
@@ -186,8 +189,14 @@ class Downloads:
                 self._remember_etag()  # the same under another ETag, or asked for in full
         if self._stock_is_due(pull):
             self._step("stock", lambda: self._stock(pull))
-        if due.verify(self.ho.capabilities) and not self.report.errors:
+        if may_fetch and due.verify(self.ho.capabilities) and not self.report.errors:
             self._verify(pull, due)
+
+    def _may_fetch_now(self, due: Due) -> bool:
+        """Whether head office wants the catalogue fetched at this time of day: it can let it wait, and never a person,
+        its own order for a snapshot, or a device that has nothing yet."""
+        forced = self._version is not None and self._is_forced(self._version)
+        return self.asked or self.full or forced or due.is_open()
 
     def _ask_whether_paused(self, pull: Pull, due: Due) -> None:
         """The company has paused pulls (section 7). A native head office's version tells when it no longer does; a

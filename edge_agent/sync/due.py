@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import msgspec
 
 from edge_agent.domain.calendar import business_date, clock_time, zone
 from edge_agent.domain.catalog import DATASETS, Dataset
+from edge_agent.domain.hours import is_open, windows_of
 from edge_agent.head_office import wire
 from edge_agent.settings import Settings
 from edge_agent.storage.catalog import HELD_MS, HELD_SNAPSHOTS, CatalogStore, DatasetState
@@ -99,11 +101,18 @@ class Due:
         oldest = min((s.synced_ms or 0) for s in self._states())
         return self._is_older(oldest, interval_s * 1000)
 
+    def _local(self) -> dt.datetime:
+        """Now by head office's clock, in the store's zone."""
+        name = self.facts.get("timezone") or self.settings.timezone
+        return self.pull.ho.timekeeper.now().astimezone(zone(name) if name else None)
+
+    def is_open(self) -> bool:
+        """Whether the catalogue may be fetched by itself at this time of day; a device without one need not wait."""
+        return is_open(windows_of(self.facts), self._local()) or any(s.synced_ms is None for s in self._states())
+
     def day(self) -> str:
         """The day as windows see it: the date in the store's zone, and its business date."""
-        moment = self.pull.ho.timekeeper.now()
-        name = self.facts.get("timezone") or self.settings.timezone
-        local = moment.astimezone(zone(name) if name else None)
+        local = self._local()
         day_start = clock_time(self.facts.get("day_start") or self.settings.day_start)
         return f"{local.date().isoformat()} {business_date(local, day_start).isoformat()}"
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
+from edge_agent.domain.hours import Windows
 from edge_agent.domain.money import CURRENCY_EXPONENT
 from edge_agent.head_office import wire
 
@@ -24,12 +27,17 @@ def facts_told(store: wire.Store | None, settings: wire.SyncSettings | None) -> 
         "future_days": _text(settings.future_days),
         "past_days": _text(settings.past_days),
         "include_inactive": _text(settings.include_inactive),
+        "sync_windows": _windows(settings.sync_windows),
     }
     return {key: value for key, value in facts.items() if value is not None}
 
 
 def _text(value: bool | int | None) -> str | None:
     return None if value is None else str(value).lower()
+
+
+def _windows(windows: Windows | None) -> str | None:
+    return None if windows is None else msgspec.json.encode(windows).decode()
 
 
 def number(value: object) -> float | None:

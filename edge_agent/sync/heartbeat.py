@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -15,7 +15,7 @@ from edge_agent.domain.backoff import is_waiting
 from edge_agent.domain.health import SUMMARY_FACT, read_summary
 from edge_agent.domain.sale import timestamp_text
 from edge_agent.errors import EdgeAgentError, Refused, Unreachable
-from edge_agent.head_office import wire
+from edge_agent.head_office import beat, wire
 from edge_agent.head_office.client import HttpHeadOffice
 from edge_agent.storage.catalog import CatalogStore
 from edge_agent.storage.circuit import Circuit
@@ -38,6 +38,8 @@ class SendHeartbeat:
         store: the catalogue, with what is remembered of head office.
         clock: the device's clock.
         stop: set to leave a request that is under way; None: never.
+        done: orders that were carried out, to be reported.
+        orders: what head office asked in its answer.
     """
 
     connect: Callable[[threading.Event | None], HttpHeadOffice]
@@ -46,6 +48,8 @@ class SendHeartbeat:
     store: CatalogStore
     clock: Clock
     stop: threading.Event | None = None
+    done: Sequence[beat.OrderDone] = ()
+    orders: list[beat.Order] = field(default_factory=list)
     not_again_s: float = 0.0  # after a failure: seconds in which head office is to be left alone
 
     def run(self) -> bool:
@@ -64,11 +68,11 @@ class SendHeartbeat:
         try:
             head_office = self.connect(self.stop)
             head_office.timekeeper.recall(facts)
-            body = wire.heartbeat_request(self._beat(facts, head_office.timekeeper.offset_ms()))
+            body = beat.heartbeat_request(self._beat(facts, head_office.timekeeper.offset_ms()))
         except EdgeAgentError as error:
             self._failed(error)
             return False
-        return self._send(head_office, body)
+        return self._send(head_office, body, takes_orders=beat.ORDERS in capabilities)
 
     def _is_to_be_left_alone(self) -> bool:
         """Whether head office is dead, or asked for time (``Retry-After``)."""
@@ -78,11 +82,11 @@ class SendHeartbeat:
         told = [outbox.lane(name).retry_after_ms for name in ("pull", *LANES)]
         return any(is_waiting(until_ms, now_ms, asked_for=True) for until_ms in told)
 
-    def _beat(self, facts: dict[str, str], clock_offset_ms: int) -> wire.Heartbeat:
+    def _beat(self, facts: dict[str, str], clock_offset_ms: int) -> beat.Heartbeat:
         counts = Outbox(self.journal).counts(sales_only=facts.get("profile") == "baseline")
         oldest_ms, life = counts.oldest_pending_ms, self.journal.life()
         last = read_summary(facts.get(SUMMARY_FACT))
-        return wire.Heartbeat(
+        return beat.Heartbeat(
             device_id=self.device_id,
             journal_id=life.journal_id if life else "",
             agent_version=__version__,
@@ -94,16 +98,16 @@ class SendHeartbeat:
             data_version=_data_version(facts.get("version")),
             clock_offset_ms=clock_offset_ms,
             health_score=None if last is None else last.health_score,
+            orders_done=tuple(self.done) or msgspec.UNSET,
         )
 
-    def _send(self, head_office: HttpHeadOffice, body: bytes) -> bool:
+    def _send(self, head_office: HttpHeadOffice, body: bytes, *, takes_orders: bool) -> bool:
         """Send it from a thread of its own, which nobody has to wait for: it holds no lock and no database."""
-        done, ended = threading.Event(), list[Exception | None]()
+        done, ended = threading.Event(), list[Exception | bytes]()
 
         def send() -> None:
             try:
-                head_office.heartbeat(body)
-                ended.append(None)
+                ended.append(head_office.heartbeat(body))
             except Exception as error:  # noqa: BLE001 - told below, by the thread that asked
                 ended.append(error)
             finally:
@@ -116,12 +120,14 @@ class SendHeartbeat:
                 break
         if not ended:
             return False
-        error = ended[0]
-        if isinstance(error, EdgeAgentError):
-            self._failed(error)
-        elif error is not None:
-            raise error
-        return error is None
+        end = ended[0]
+        if isinstance(end, bytes):
+            self.orders = beat.orders_answer(end) if takes_orders else []
+            return True
+        if not isinstance(end, EdgeAgentError):
+            raise end
+        self._failed(end)
+        return False
 
     def _failed(self, error: EdgeAgentError) -> None:
         asked_s = error.retry_after_s if isinstance(error, Unreachable) else None

@@ -101,7 +101,7 @@ class MovedClock:
         self._stack = ExitStack()
 
     def __enter__(self) -> MovedClock:
-        for place in ("feed", "world", "baseline", "downloads", "version"):
+        for place in ("feed", "listings", "world", "baseline", "downloads", "version"):
             self._stack.enter_context(patch(f"ho_stub.{place}.utc_now", self.utc_now))
         return self
 
@@ -312,6 +312,7 @@ class Office:
     def unblock(self) -> None:
         """Let tills sync again: no pause, no list that is cut short."""
         self.world.set_settings(auto_sync_enabled=True, max_promotions_per_sync=max(10, self._most_promotions()))
+        self.world.set_force_update(False)  # another version, even where these were the settings already
         self.note()
 
     def _most_promotions(self) -> int:

@@ -16,8 +16,8 @@ from .play import Tally
 
 SHARDS = 4
 RUNS = int(os.environ.get("CONVERGE_RUNS", "0"))
-QUICK_RUNS = {"native": RUNS or 30, "baseline": RUNS or 15}
-QUICK_SPOILT_RUNS = RUNS or 10
+QUICK_RUNS = {"native": RUNS or 16, "baseline": RUNS or 8}
+QUICK_SPOILT_RUNS = RUNS or 5
 LONG_RUNS = RUNS or 1_000
 Work = Callable[..., None]
 

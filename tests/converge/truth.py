@@ -154,7 +154,7 @@ def check_cursor(office: Office, dataset: str, brand: str, held: Held) -> None:
     world = office.world
     scope = world.scope(dataset, brand_id=brand, store_id=office.store_id)
     try:
-        cursor = read_cursor(held.cursor, world.epoch, scope, lambda seq: world.feed.mark_of(dataset, seq))
+        cursor = read_cursor(held.cursor, world.epoch, scope, lambda seq: world.feed.mark_of(scope, seq))
     except ContractError:
         return  # head office would refuse it: the next pull takes a snapshot
     rows, refused = dict(held.new if held.in_snapshot else held.rows), set(held.refused)

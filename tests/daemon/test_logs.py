@@ -318,13 +318,61 @@ def test_at_a_terminal_short_lines_for_people(begin: Make, lines: Any) -> None:
     assert len(lines()) == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="makes a terminal as POSIX does")
+@pytest.mark.parametrize("kind", ["terminal", "journal"])
+def test_a_stream_that_stands_still_stops_nobody(
+    begin: Make, clock: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A console in which somebody has marked text, a terminal after Ctrl-S, a journal that hangs: whoever logs goes on,
+    also at the end, and so does the file."""
+    import pty
+
+    monkeypatch.setattr(logs_module, "STREAM_CLOSE_S", 0.05)
+    monkeypatch.setattr(logs_module, "STREAM_LINES_MAX", 8)
+    theirs, ours = pty.openpty()
+    try:
+        with os.fdopen(ours, "w", encoding="utf-8") as stream:
+            found = os.fstat(ours)
+            named = {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"} if kind == "journal" else {}
+            began = begin(stderr=stream, environment=named)
+            for _ in range(100):
+                clock.advance(61)
+                log.warning("x" * 1_000)
+            assert began.lost > 0
+            began.close()
+    finally:
+        os.close(theirs)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a terminal as POSIX does")
+def test_a_terminal_is_written_to(begin: Make) -> None:
+    """What whoever watches sees: each line, whole."""
+    import pty
+
+    theirs, ours = pty.openpty()
+    try:
+        with os.fdopen(ours, "w", encoding="utf-8") as stream:
+            began = begin(stderr=stream)
+            log.warning("one ✓")
+            log.error("two")
+            began.close()
+            seen = b""
+            while seen.count(b"\n") < 2:  # a terminal gives what it has, in as many parts as it likes
+                seen += os.read(theirs, 4_096)
+        assert [line[9:] for line in seen.decode().splitlines()] == ["warning: one ✓", "error: two"]
+    finally:
+        os.close(theirs)
+
+
 def test_other_libraries_are_quiet(begin: Make, lines: Any) -> None:
-    """httpx, uvicorn and apscheduler tell addresses and jobs at INFO: none of it is kept, their warnings are."""
+    """httpx, uvicorn and apscheduler tell addresses and jobs at INFO: none of it is kept, warnings of the others are;
+    of apscheduler only errors, since the watchdog tells of jobs that run too long."""
     before = {name: logging.getLogger(name).level for name in ("", "httpx", "uvicorn", "edge_agent")}
     began = begin()
     for name in ("httpx", "uvicorn.error", "apscheduler.scheduler", "somebody.else"):
         logging.getLogger(name).info("GET https://ho.example.com/?token=abc")
         logging.getLogger(name).warning("%s warns", name)
+    logging.getLogger("apscheduler.scheduler").error("a job failed")
     log.info("we tell")
     assert len(lines()) == 5
     began.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,9 @@ import httpx
 import pytest
 
 from edge_agent import EdgeAgent, Item
+from edge_agent.daemon.logs import configure
+from edge_agent.daemon.run import Daemon as DaemonItself
+from edge_agent.settings import load_settings
 
 Make = Callable[..., Any]
 COLA = "00000006-0000-4000-8000-000000000000"
@@ -33,12 +37,17 @@ def free_port() -> int:
 class Daemon:
     """A running daemon."""
 
-    def __init__(self, home: Path, port: int, **environment: str) -> None:
+    def __init__(self, home: Path, port: int, before: Make | None = None, **environment: str) -> None:
         self.home, self.port = home, port
         command = [sys.executable, "-m", "edge_agent", "run"]
         variables = {"EDGE_AGENT_HOME": str(home), "EDGE_AGENT_LOCAL_PORT": str(port), **environment}
         self.process = subprocess.Popen(
-            command, env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=before,
         )
 
     def presence(self) -> dict[str, Any] | None:
@@ -66,8 +75,8 @@ def daemon(wait_until: Make) -> Iterator[Make]:
     """Starts daemons, and sees to their end."""
     running: list[Daemon] = []
 
-    def start(home: Path, *, port: int | None = None, up: bool = True, **environment: str) -> Daemon:
-        running.append(Daemon(home, free_port() if port is None else port, **environment))
+    def start(home: Path, *, port: int | None = None, up: bool = True, **more: Any) -> Daemon:
+        running.append(Daemon(home, free_port() if port is None else port, **more))
         if up:
             wait_until(running[-1].is_up)
         return running[-1]
@@ -194,6 +203,40 @@ def test_its_api_serves_a_till(daemon: Make, home_of: Make, wait_until: Make) ->
         office.world.edit("products", COLA, price="1.00")
         assert till.post("/v1/sync").status_code == 202
         wait_until(lambda: till.get(f"/v1/products/{COLA}").json()["price"].startswith("1"))
+
+
+def test_an_api_that_ended_is_opened_again(home_of: Make, wait_until: Make) -> None:
+    """A fault of the server, or a token file that somebody cleaned away: tills go on, with the token they have."""
+    home, _ = home_of()
+    settings = load_settings(home, {"EDGE_AGENT_LOCAL_PORT": str(free_port())})
+    stop = threading.Event()
+    with contextlib.closing(configure(home, settings)) as logs, EdgeAgent(home, settings) as agent:
+        one = DaemonItself(home, settings, stop, logs, 5.0)
+        one._serve(agent)
+        token, first = (home / "local-api.token").read_text(), one._server
+        try:
+            assert first is not None
+            first._server.end()  # as after a fault
+            wait_until(lambda: not first.is_alive())
+            (home / "local-api.token").unlink()
+            one._serve(agent)
+            assert one._server is not first
+            one._serve(agent)
+            assert (home / "local-api.token").read_text() == token
+            headers = {"Authorization": f"Bearer {token.strip()}"}
+            assert httpx.get(f"http://127.0.0.1:{settings.local_port}/v1/status", headers=headers).status_code == 200
+        finally:
+            one._stop_serving()
+
+
+def test_nohup_is_respected(daemon: Make, home_of: Make) -> None:
+    """A daemon started for a terminal that is then closed goes on; SIGTERM still ends it."""
+    home, _ = home_of()
+    one = daemon(home, before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    one.process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        one.process.wait(0.5)
+    assert one.ends() == 0
 
 
 def test_settings_that_are_wrong_are_told_in_words(daemon: Make, home_of: Make) -> None:

@@ -105,6 +105,53 @@ def test_a_job_that_fails_ends_neither_itself_nor_the_others(timetable: Make, er
     assert table.next_s()["bad"] > 0
 
 
+def test_what_a_sleep_has_missed_is_done_soon(timetable: Make, clock: Any) -> None:
+    """The scheduler's own wait stands still while the device sleeps. A night that began meanwhile is not put off."""
+    work, waits = Work(), iter([HOUR_S, 24 * HOUR_S, 24 * HOUR_S])
+    table = timetable(Job("night", work, lambda: next(waits), by_the_clock=True))
+    table.catch_up()
+    assert table.next_s()["night"] == pytest.approx(HOUR_S, abs=10)
+    clock.advance(hours=8)
+    table.catch_up()
+    assert work.done.wait(10)
+
+
+def test_a_job_that_hangs_is_seen(timetable: Make, clock: Any, wait_until: Any) -> None:
+    """Since when it runs is told, and it is not begun a second time."""
+    begun, go_on, times = threading.Event(), threading.Event(), []
+
+    def hang() -> None:
+        times.append(1)
+        begun.set()
+        go_on.wait(20)
+
+    table = timetable(Job("hangs", hang, lambda: 0.0 if not times else HOUR_S))
+    try:
+        assert begun.wait(10)
+        clock.advance(HOUR_S)
+        table.catch_up()
+        table.plan_anew()
+        since_s = table.busy_since_s()
+        assert since_s is not None
+        assert clock.monotonic_s() - since_s >= HOUR_S
+        assert times == [1]
+    finally:
+        go_on.set()
+    wait_until(lambda: table.busy_since_s() is None)
+
+
+def test_a_fault_in_planning_ends_nothing(timetable: Make) -> None:
+    """A job whose next time can't be worked out is tried in an hour; the others go on."""
+    good = Work()
+
+    def no_time() -> float:
+        raise OverflowError("date value out of range")
+
+    table = timetable(Job("bad", Work(), no_time), Job("good", good, lambda: 0.0))
+    assert good.done.wait(10)
+    assert table.next_s()["bad"] == pytest.approx(HOUR_S, abs=10)
+
+
 def test_after_the_stop_nothing_begins(timetable: Make) -> None:
     """A daemon that ends waits for no job, and starts none."""
     work = Work()

@@ -21,7 +21,7 @@ from typing import Any
 VARIABLE = "FORTNIGHT_CLOCK"
 WAIT_REAL_S_MIN = 0.25  # no pause of a program is shortened below this: the machine would only be busy with looking
 MOMENT_REAL_S = 0.003  # readings of one thread so close together are one moment, as they would be on a till
-STUCK_REAL_S = 120.0  # the watchdog's hour is meant for real requests, which here take as long as ever
+STUCK_REAL_S = 600.0  # the watchdog's hour is meant for real requests, which here take as long as ever
 _FORM = struct.Struct("<dddddd")
 
 

@@ -34,6 +34,7 @@ class Fault:
         hours: how long it lasts, simulated.
         restarts: it ends the daemon's process.
         at_head_office: it is head office's or the line's.
+        damages: the file that it spoils.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Fault:
     hours: float
     restarts: bool = False
     at_head_office: bool = False
+    damages: str = ""
 
 
 def _nothing() -> None:
@@ -188,7 +190,7 @@ def port_taken(shop: Shop) -> End:
 
 def token_deleted(shop: Shop) -> End:
     """The service makes a new one at its next start."""
-    (shop.home / "local-api.token").unlink()
+    (shop.home / "local-api.token").unlink(missing_ok=True)  # there may be none yet
 
     def end() -> None:
         shop.service.end()
@@ -229,8 +231,8 @@ KILL_TILLS = Fault("both tills killed (-9) in the middle of a sale", kill_tills,
 CLOCK_BACK = Fault("wall clock an hour back, then right again", _wall(-3_600), 6)
 CLOCK_AHEAD = Fault("wall clock 26 years ahead, then right again", _wall(YEARS_26_S), 2)
 FULL = Fault("disk full", full_disk, 1.5)
-CATALOGUE_DAMAGED = Fault("catalog.db: random bytes over 5 pages", _damaged("catalog.db", 5), 0.2)
-JOURNAL_DAMAGED = Fault("journal.db: random bytes over a page", _damaged("journal.db", 1), 0.2)
+CATALOGUE_DAMAGED = Fault("catalog.db: random bytes over 5 pages", _damaged("catalog.db", 5), 0.2, damages="catalog.db")
+JOURNAL_DAMAGED = Fault("journal.db: random bytes over a page", _damaged("journal.db", 1), 0.2, damages="journal.db")
 OF_MACHINE = (KILL_TILLS, CLOCK_BACK, CLOCK_AHEAD, FULL, CATALOGUE_DAMAGED, JOURNAL_DAMAGED)
 
 

@@ -25,11 +25,14 @@ BEGINS_H = 5
 NIGHT_H = 2
 NIGHT_SEEN_H = 6.5  # by then last night's work must have been done, if nothing stood in its way
 EDITS_A_DAY = 4
+NOTICED_S = 3 * 3_600.0
 LOOK_REAL_S = 0.02
 FIGURES_REAL_S = 0.5
 WELL_REAL_S = 0.3
+WELL = "all well again"
 CONVERGE_REAL_S_MAX = 60.0
-FOR_PEOPLE = ("journal damaged", "can't be offered again", "disk full", "disk nearly full", "no backup")
+# What must be over by itself. That a journal was damaged is told until a person has looked at the disk.
+TO_END = ("catalogue damaged", "can't be offered again", "disk full", "disk nearly full", "no backup")
 
 
 @dataclass
@@ -51,6 +54,8 @@ class Happened:
     ended_s: float | None = None
     well_s: float | None = None
     said: list[Said] = field(default_factory=list)
+    aside_before: int = 0
+    noticed_s: float | None = None
     not_well_because: str = ""
 
 
@@ -178,6 +183,7 @@ class Fortnight:
             if figures := self.shop.service.figures():
                 self._samples.append(figures)
             self._watch_prices()
+            self._watch_damage()
         if real >= self._next_check_s and (self._checking is None or self._checking.done()):
             self._next_check_s = real + WELL_REAL_S
             if any(one.ended_s is not None and one.well_s is None for one in self.happened):
@@ -189,6 +195,7 @@ class Fortnight:
     def _begin(self, planned: Planned) -> None:
         """A fault begins; one that lasts is looked at while it does."""
         one = Happened(planned, self.shop.work.true_s())
+        one.aside_before = self.shop.set_aside(planned.fault.damages)
         self.happened.append(one)
         self.say(f"day {planned.day} {self._clock(one.began_s)}: {planned.fault.name}")
         end = planned.fault.begin(self.shop)
@@ -200,12 +207,21 @@ class Fortnight:
         end()
         one.ended_s = self.shop.work.true_s()
 
+    def _watch_damage(self) -> None:
+        """Damage is noticed when something reads the place, hours later perhaps."""
+        for one in self.happened:
+            name = one.planned.fault.damages
+            if name and one.noticed_s is None and self.shop.set_aside(name) > one.aside_before:
+                one.noticed_s = self.shop.work.true_s()
+                self._at(one.noticed_s, functools.partial(self._ask_status, one, "when it was noticed"))
+                self._at(one.noticed_s + NOTICED_S, functools.partial(self._ask_status, one, "some hours after that"))
+
     def _ask_status(self, one: Happened, when: str) -> None:
         self._beside.submit(self._status, one, when)
 
     def _status(self, one: Happened, when: str) -> None:
-        moment = self.shop.work.now().astimezone(self.shop.zone)
-        one.said.append(Said(when, moment, *status_of(self.shop.environment)))
+        words, code = status_of(self.shop.environment)  # what it tells is of the end of its run
+        one.said.append(Said(when, self.shop.work.now().astimezone(self.shop.zone), words, code))
 
     def _check(self) -> None:
         """Whether all is well again after the faults that ended."""
@@ -219,8 +235,8 @@ class Fortnight:
         now = self.shop.work.true_s()
         for one in waiting:
             one.well_s = now
-            if len(one.said) < 2:
-                self._status(one, "all well again")
+            if all(said.when != WELL for said in one.said):
+                self._status(one, WELL)
 
     def _not_well(self, since_s: float) -> str:
         """Why not all is well that was disturbed until a moment; empty when it is."""
@@ -369,7 +385,7 @@ def _trouble(state: dict[str, Any], since_s: float, now_s: float) -> str:
     for name, dataset in state["datasets"].items():
         if dataset["held_sweep"] or dataset["incomplete"] or dataset["differs"]:
             return f"{name} is held, incomplete or different"
-    if findings := [one["kind"] for one in state["incidents"] if one["open"] and one["kind"] in FOR_PEOPLE]:
+    if findings := [one["kind"] for one in state["incidents"] if one["open"] and one["kind"] in TO_END]:
         return f"open: {', '.join(findings)}"
     if abs(state["clock_offset_ms"]) > 30 * 60_000:
         return f"the clock is {state['clock_offset_ms'] / 60_000:.0f} min off"

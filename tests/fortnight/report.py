@@ -79,7 +79,7 @@ def _summary(play: Fortnight, books: Books, seed: int) -> Iterator[str]:
     if len(shop.tills) < 2:
         yield "| left out | the JavaScript till: there is no node here |"
     yield ""
-    yield "`edge-agent status` at the end:"
+    yield f"`edge-agent status` at the end (exit {play.final_exit}):"
     yield ""
     yield from (f"> {line}" for line in play.final_status.splitlines())
     yield ""
@@ -90,14 +90,24 @@ def _events(play: Fortnight) -> Iterator[str]:
     yield ""
     yield "Times are the store's; the last column is how long after its end all was well again, by simulated time: the"
     yield "daemon up, nothing waiting from before, a contact later than that, catalogue and ledger head office's."
+    yield "Damage is noticed when something reads the place."
     yield ""
     yield "| day | at | what | for | well again after |"
     yield "|---:|---|---|---:|---:|"
     for one in play.happened:
         began = dt.datetime.fromtimestamp(one.began_s, play.shop.zone)
         well = _span(one.well_s - one.ended_s) if one.well_s and one.ended_s else f"NOT: {one.not_well_because}"
-        yield f"| {one.planned.day} | {began:%H:%M} | {one.planned.fault.name} | {_span(_length_s(one))} | {well} |"
+        what = one.planned.fault.name + _noticed(one, play)
+        yield f"| {one.planned.day} | {began:%H:%M} | {what} | {_span(_length_s(one))} | {well} |"
     yield ""
+
+
+def _noticed(one: Happened, play: Fortnight) -> str:
+    if not one.planned.fault.damages:
+        return ""
+    if one.noticed_s is None:
+        return " (nothing has read them yet)"
+    return f" (noticed {dt.datetime.fromtimestamp(one.noticed_s, play.shop.zone):%d %b %H:%M})"
 
 
 def _length_s(one: Happened) -> float:

@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from edge_agent import EdgeAgent
 from edge_agent.cli.replay import Basket, by_code, read_baskets
 from edge_agent.clock import Clock
 from edge_agent.settings import make_settings
 from edge_agent.setup import set_up
+from edge_agent.storage.aside import damaged_files
 from ho_stub.loader import Dataset, load
 from ho_stub.testing import Canned, HeadOffice
 from tests.fortnight.clockwork import VARIABLE, Clockwork, move_head_office
@@ -33,11 +35,13 @@ from tests.fortnight.programs import ROOT, Pos, Service, launched
 
 SAMPLE = ROOT / "ho_stub" / "sample"
 DISK_MIB = 256
+LAST_WORDS = 2_000
 NODE = shutil.which("node")
 # In simulated seconds: a cycle or two of a real shop's minute, at a speed that a small machine can follow.
 PACE = {"poll_interval_s": 1_800, "heartbeat_interval_s": 3_600, "stock_interval_s": 3_600, "return_spread_s": 600}
 # In real seconds: a socket knows no simulated time.
-PATIENCE = {"connect_timeout_s": 1.0, "read_timeout_s": 1.5, "answer_deadline_s": 3.0}
+# A machine that is busy with other things as well must not look like a line that is dead.
+PATIENCE = {"connect_timeout_s": 3.0, "read_timeout_s": 6.0, "answer_deadline_s": 8.0}
 ROOM = {"ballast_mib": 4, "disk_warn_mib": 16}
 
 
@@ -94,7 +98,7 @@ class Shop:
     def __init__(self, folder: Path, begins: dt.datetime, speed: float, dice: random.Random) -> None:
         self.folder, self.dice = folder, dice
         self.work = Clockwork(folder / "clock", write=True)
-        self.work.begin(begins, speed)
+        self.work.begin(begins, 1.0)
         move_head_office(self.work)
         self.disk = Disk(folder)
         self.home = self.disk.home
@@ -110,6 +114,7 @@ class Shop:
             one.bind(("127.0.0.1", 0))
             self.port = int(one.getsockname()[1])
         self._set_up()
+        self.work.begin(self.work.now(), speed)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("EDGE_AGENT_")}
         self.environment = clean | {
             "EDGE_AGENT_HOME": str(self.home),
@@ -141,7 +146,10 @@ class Shop:
             "device_id": "pos-02",
             "local_port": self.port,
         }
-        set_up(self.home, make_settings(values | PACE | PATIENCE | ROOM), office.password, RightClock(self.work))
+        clock, settings = RightClock(self.work), make_settings(values | PACE | PATIENCE | ROOM)
+        set_up(self.home, settings, office.password, clock)
+        with EdgeAgent(self.home, settings, clock=clock) as agent:  # as ``edge-agent init`` does
+            assert not agent.sync().errors
 
     def _meet(self, method: str, path: str) -> Canned | None:
         """What happens to a request on its way."""
@@ -253,6 +261,14 @@ class Shop:
         """How many lines the daemon's log has."""
         files = (self.home / "logs").glob("edge-agent.log*") if (self.home / "logs").exists() else []
         return sum(file.read_bytes().count(b"\n") for file in files)
+
+    def set_aside(self, name: str) -> int:
+        """How many damaged files of a name were moved aside."""
+        return len(damaged_files(self.home / name)) if name else 0
+
+    def last_words(self) -> str:
+        """What the programs last wrote to their outputs, for finding out why one ended."""
+        return (self.folder / "programs.log").read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip()
 
     def backups(self) -> list[str]:
         """The names of the backups there are."""

@@ -29,4 +29,5 @@ def test_three_days_with_every_fault(evidence: Callable[..., None]) -> None:
             doubled=books.doubled,
             stuck=books.stuck,
         )
-        assert complaints(play, books) == []
+        wrong = complaints(play, books)
+        assert not wrong, "\n".join(wrong)

@@ -27,11 +27,16 @@ def complaints(play: Fortnight, books: Books) -> list[str]:
     found += [wrong for till in play.shop.tills for wrong in till.wrong]
     if not play.verified.get("in_sync"):
         found.append(f"verify: {play.verified}")
-    if play.final_exit != 0:
+    if play.final_exit != (3 if must_be_looked_at(play) else 0):
         found.append(f"status ends with {play.final_exit}: {play.final_status}")
     if ended := play.shop.service.ended_by_itself:
-        found.append(f"the daemon ended by itself: {ended}")
+        found.append(f"the daemon ended by itself: {ended}; last words: {play.shop.last_words()}")
     return found + _figures(play)
+
+
+def must_be_looked_at(play: Fortnight) -> bool:
+    """Whether status goes on telling of the damaged journal: the one thing that a person should see to."""
+    return any(one["kind"] == "journal damaged" and one["open"] for one in play.final_state.get("incidents", ()))
 
 
 def _figures(play: Fortnight) -> list[str]:

@@ -24,7 +24,7 @@ class Device:
 
     def __init__(self, office: HeadOffice) -> None:
         self.office = office
-        self.http = httpx.Client(base_url=office.url)
+        self.http = httpx.Client(base_url=office.url, verify=False)
         self.journal_id = str(uuid.uuid4())
         self.rows: dict[str, dict[str, Any]] = {}
         self.cursors: dict[str, str] = {}
@@ -154,6 +154,15 @@ def device(office: HeadOffice) -> Iterator[Device]:
     device = Device(office)
     yield device
     device.http.close()
+
+
+@pytest.fixture
+def clerk(office: HeadOffice) -> Iterator[httpx.Client]:
+    """Head office's own account, signed in: it reaches every store."""
+    with httpx.Client(base_url=office.url, verify=False) as http:
+        tokens = http.post("/api/token/", json={"username": "office", "password": "office-demo"}).json()
+        http.headers["Authorization"] = f"Bearer {tokens['access']}"
+        yield http
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from ho_stub.canonical import NotCanonical, canonical, fingerprint, one_off_id, 
 from ho_stub.cursor import Scope
 from ho_stub.errors import ContractError
 from ho_stub.sale import exponent, line_amount, read_sale
-from ho_stub.settings import DEFAULTS
 
 
 def shape(value: Any) -> Any:
@@ -78,7 +77,7 @@ def test_digest_leaves_are_sums_of_row_hashes(office: Any, golden: Any) -> None:
     with db.write():
         db.run("DELETE FROM feed WHERE dataset = 'categories'")
         for row in file["rows"]:
-            feed.put("categories", {"id": row["id"], "name": "x"}, DEFAULTS, date(2026, 1, 1))
+            feed.put("categories", {"id": row["id"], "name": "x"}, date(2026, 1, 1))
             db.run("UPDATE feed SET row_version = ? WHERE id = ?", (row["row_version"], row["id"]))
     scope = Scope("categories", office.company_id)
     for leaves in (256, 16, 1):

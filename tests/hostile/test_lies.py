@@ -26,7 +26,7 @@ from .truths import (
     untouched_rows_are_as_they_were,
 )
 
-QUICK, QUICK_BASELINE = 30, 20
+QUICK, QUICK_BASELINE = 14, 8
 MANY, MANY_BASELINE = 1_200, 600
 BASELINE_ROUTES = (*DATASETS, "version", "sales", "token")
 

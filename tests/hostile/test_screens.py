@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
+
+from tests.shell import Shell
 
 from .stage import BREAD, COLA, DEAL, DRINKS, WATER, Act, Answer, open_stage
 
@@ -29,15 +28,8 @@ def told(route: str, rows: list[dict[str, object]], honest: Answer) -> Answer:
 
 def command(act: Act, *words: str) -> str:
     """What a command prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_agent", *words],
-        env={**os.environ, "EDGE_AGENT_HOME": str(act.agent.home), "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert b"Traceback" not in done.stderr, done.stderr.decode()
-    return done.stdout.decode("utf-8") + ("" if "--json" in words else done.stderr.decode("utf-8"))
+    done = Shell(act.agent.home)(*words)
+    return done.stdout + ("" if "--json" in words else done.stderr)
 
 
 def test_odd_words_are_shown_and_not_obeyed(act: Act) -> None:

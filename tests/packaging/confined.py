@@ -7,6 +7,7 @@ the same means: a seccomp filter, and ``no_new_privs``. ``systemd-analyze`` says
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 import socket
@@ -29,13 +30,28 @@ def values(unit: str, key: str) -> list[str]:
     return re.findall(rf"^{key}=(.*)$", unit, re.MULTILINE)
 
 
+@functools.cache
+def groups() -> dict[str, list[str]]:
+    """What each of systemd's groups names: calls, and other groups."""
+    said = subprocess.run(["systemd-analyze", "syscall-filter"], capture_output=True, text=True, check=True)
+    found: dict[str, list[str]] = {}
+    names: list[str] = []
+    for line in said.stdout.splitlines():
+        name = line.strip()
+        if line.startswith("@"):
+            found[name] = names = []
+        elif not name:
+            names = []  # what follows the groups, and belongs to none, ends here
+        elif not name.startswith("#"):
+            names.append(name)
+    return found
+
+
 def calls_of(group: str) -> set[str]:
     """The calls a group of systemd's holds, groups inside it included."""
     if not group.startswith("@"):
         return {group}
-    said = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True)
-    names = [line.strip() for line in said.stdout.splitlines()[1:]]
-    return {call for name in names if name and not name.startswith("#") for call in calls_of(name)}
+    return {call for name in groups()[group] for call in calls_of(name)}
 
 
 def allowed(unit: str) -> set[str]:

@@ -117,9 +117,16 @@ def test_a_bad_disk_refuses_sales_but_loses_and_doubles_none(
         assert "errno" not in said.lower(), said
 
 
-@pytest.mark.parametrize("trials", [15, MANY])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "mode", "trials"),
+    [
+        *((fault, "wal", 15) for fault in FAULTS),
+        ("disk error on sync (EIO)", "truncate", 15),
+        pytest.param("disk full (ENOSPC)", "truncate", 15, marks=pytest.mark.slow),
+        pytest.param("disk error on write (EIO)", "truncate", 15, marks=pytest.mark.slow),
+        *(pytest.param(fault, mode, 200, marks=pytest.mark.slow) for fault in FAULTS for mode in MODES),
+    ],
+)
 def test_the_power_is_cut_while_the_disk_is_bad(
     fault: str,
     mode: str,
@@ -154,7 +161,9 @@ def test_what_a_failed_sync_dropped_takes_no_later_sale_along(
     assert not found.words, found.words
 
 
-@pytest.mark.parametrize("nth_write", [1, 12, 15])
+@pytest.mark.parametrize(
+    "nth_write", [12, pytest.param(1, marks=pytest.mark.slow), pytest.param(15, marks=pytest.mark.slow)]
+)
 def test_a_cashier_reads_that_the_disk_is_full(
     nth_write: int, run_on_disk: Callable[..., Any], home: Path, findings: Any
 ) -> None:

@@ -43,13 +43,13 @@ def test_no_acknowledged_sale_is_lost_when_the_power_is_cut(
     assert not found.words, found.words[:10]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["wal", pytest.param("truncate", marks=pytest.mark.slow)])
 def test_the_simulated_power_cut_bites(mode: str, log_of: Callable[..., Path], cut_power: Callable[..., Any]) -> None:
     """With synchronous = NORMAL acknowledged sales are lost: the cut is a cut, and FULL is what saves them."""
     assert cut_power(log_of(mode, "NORMAL"), 60).lost > 0
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["wal", pytest.param("truncate", marks=pytest.mark.slow)])
 def test_a_crash_that_drops_no_write_loses_nothing(
     mode: str, log_of: Callable[..., Path], cut_power: Callable[..., Any]
 ) -> None:

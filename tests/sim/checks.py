@@ -120,7 +120,7 @@ def _check_cursor(office: Office, till: Till, dataset: str, text: str, refused: 
     world = office.world
     scope = world.device_scope(dataset)
     try:
-        cursor = read_cursor(text, world.epoch, scope, lambda seq: world.feed.mark_of(dataset, seq))
+        cursor = read_cursor(text, world.epoch, scope, lambda seq: world.feed.mark_of(scope, seq))
     except ContractError:
         return  # head office would refuse it: the next pull takes a snapshot
     page = world.feed.page(scope, cursor, 5_000)

@@ -137,11 +137,11 @@ def never_compares_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(believes_any_fingerprint, "head office never said so", marks=pytest.mark.slow),
         pytest.param(leaves_a_gap, "up to", marks=pytest.mark.slow),
         (asks_while_it_sells, "while it recorded"),
-        (keeps_quiet, "does not say so"),
+        pytest.param(keeps_quiet, "does not say so", marks=pytest.mark.slow),
         pytest.param(moves_the_cursor_alone, "at its cursor", marks=pytest.mark.slow),
-        (gives_up, "head office never refused it"),
+        pytest.param(gives_up, "head office never refused it", marks=pytest.mark.slow),
         pytest.param(forgets_a_use, "head office never said so|head office lacks", marks=pytest.mark.slow),
-        (never_compares_receipts, "head office lacks"),
+        pytest.param(never_compares_receipts, "head office lacks", marks=pytest.mark.slow),
     ],
 )
 def test_a_broken_agent_is_found_out(

@@ -16,7 +16,7 @@ import pytest
 from .checks import Tally
 
 FAULT = "simulator: 50 steps of everything"
-QUICK_RUNS = 30
+QUICK_RUNS = 14
 SHARDS = 8
 LONG_RUNS = int(os.environ.get("SIM_RUNS", "2080"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -33,3 +34,15 @@ def test_a_fault_ends_no_checkpoints(
     assert done.wait(WAIT_S)
     checkpointer.close()
     assert "idle moment" in caplog.text
+
+
+def test_a_fault_keeps_nobody_from_closing(till: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Damage that shows when a till program ends is told in the log, and raised into no till program."""
+
+    def tidy(_go_on: Callable[[], bool]) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    checkpointer = Checkpointer(till.agent._journal.database, tidy)
+    checkpointer.note_write()
+    checkpointer.close()
+    assert "malformed" in caplog.text

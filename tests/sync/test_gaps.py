@@ -666,8 +666,17 @@ def test_token_scheme_only_is_told(make: Make) -> None:
 # ---- the line
 
 
-@pytest.mark.parametrize("gap", ["post_only", "odd_allow", "odd_allow=POST,HEAD"])
-@pytest.mark.parametrize("from_the_start", [True, False])
+@pytest.mark.parametrize(
+    ("gap", "from_the_start"),
+    [
+        ("post_only", True),
+        ("odd_allow", False),
+        ("odd_allow=POST,HEAD", True),
+        pytest.param("post_only", False, marks=pytest.mark.slow),
+        pytest.param("odd_allow", True, marks=pytest.mark.slow),
+        pytest.param("odd_allow=POST,HEAD", False, marks=pytest.mark.slow),
+    ],
+)
 def test_post_only(make: Make, gap: str, from_the_start: bool) -> None:
     """Downloads by POST, from then on, and by GET again when that is what works. Guards: the fallback after a 405."""
     till = make([gap] if from_the_start else [])
@@ -853,4 +862,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from ho_stub.gaps import GAPS
 
     if "till_gap" in metafunc.fixturenames:
-        metafunc.parametrize("till_gap", list(GAPS))
+        # Each gap has a test of its own above; this one tries every sixth of them quickly.
+        marks = [[] if number % 6 == 0 else [pytest.mark.slow] for number in range(len(GAPS))]
+        metafunc.parametrize("till_gap", [pytest.param(gap, marks=mark) for gap, mark in zip(GAPS, marks, strict=True)])

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from edge_agent import __version__
-from edge_agent.head_office import wire
+from edge_agent.head_office import beat
 
 DEVICE = "pos-02"
 
@@ -25,8 +25,8 @@ def beats(till: Any) -> int:
 def test_the_body_is_the_contracts(golden: Any, till: Any) -> None:
     """The golden file's fields, no more and no fewer, in both directions; head office keeps it as it is."""
     request = golden("heartbeat")["request"]
-    beat = msgspec.convert(request, wire.Heartbeat, strict=True)
-    assert json.loads(wire.heartbeat_request(beat)) == request
+    told = msgspec.convert(request, beat.Heartbeat, strict=True)
+    assert json.loads(beat.heartbeat_request(told)) == request
     assert till.agent.heartbeat()
     assert list(till.office.world.heartbeat(DEVICE)) == list(request)
 

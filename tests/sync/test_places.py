@@ -9,6 +9,7 @@ import pytest
 
 Make = Callable[..., Any]
 
+POLLS = 60  # of a minute; one that pulls at each of them asks for products more often than that
 GONE = (410, {}, {"error": "gone", "code": "CURSOR_EXPIRED"})
 
 
@@ -31,11 +32,12 @@ def loses_every_second(till: Any) -> None:
     till.office.intercept = intercept
 
 
-def test_a_reset_loop_is_slowed_and_told(till: Any) -> None:
+@pytest.mark.parametrize("hours", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_a_reset_loop_is_slowed_and_told(till: Any, hours: int) -> None:
     """Every snapshot ends in the same 410: hours of polls ask for a handful of them, and status says why."""
     loses_every_second(till)
     till.office.world.set_force_update()
-    for _ in range(6 * 60):
+    for _ in range(hours * 60):
         till.clock.advance(60)
         till.poll()
     asked = till.paths().count("GET products")
@@ -74,12 +76,12 @@ def test_an_epoch_that_changes_at_every_poll_is_no_reason_to_pull_at_every_poll(
     """Two databases behind one address, each with its own epoch: not two snapshots a minute."""
     world = till.office.world
     epochs = [world.epoch, "ffffffff-0000-4000-8000-00000000000f"]
-    for poll in range(120):
+    for poll in range(POLLS):
         world.epoch = epochs[poll % 2]
         world.feed._epoch = world.epoch[:8]
         till.clock.advance(60)
         till.poll()
-    assert till.paths().count("GET products") < 60
+    assert till.paths().count("GET products") < POLLS / 2
     assert "become another one" in till.agent.status()["last_error"]["message"]
     for _ in range(30):
         till.clock.advance(hours=1)
@@ -92,11 +94,11 @@ def test_abilities_that_come_and_go_are_no_reason_to_pull_at_every_poll(till: An
     from ho_stub import version
 
     everything = version.CAPABILITIES
-    for poll in range(120):
+    for poll in range(POLLS):
         monkeypatch.setattr(version, "CAPABILITIES", everything if poll % 2 else ())
         till.clock.advance(60)
         till.poll()
-    assert till.paths().count("GET products") < 60
+    assert till.paths().count("GET products") < POLLS / 2
     monkeypatch.setattr(version, "CAPABILITIES", everything)
     for _ in range(30):
         till.clock.advance(hours=1)

@@ -17,7 +17,7 @@ Make = Callable[..., Any]
 STEPS = 8
 SLOW_SHARE = 0.02  # each slow fault waits for a real time limit
 QUICK_TRIALS = 1
-QUICK_MIXED = 4
+QUICK_MIXED = 2
 SLOW_TRIALS = 12
 SLOW_MIXED = 60
 PAUSES_S = (0.5, 30.0, 400.0, 3_000.0)
@@ -103,6 +103,8 @@ def run_trials(open_shop: Make, evidence: Make, family: str, names: list[str], t
 
 
 QUICK = [name for name in FAMILIES if name != "slow answer"]
+# Where it hangs on the order of what happened; tests/wire/test_faults.py has each fault of the others.
+QUICKEST = ("results that are not true", "requests and answers repeated or out of order")
 
 
 @pytest.mark.parametrize("profile", ["native", "baseline"])
@@ -111,7 +113,9 @@ def test_a_shop_lives_through_every_fault_mixed(open_shop: Make, evidence: Make,
     run_trials(open_shop, evidence, f"any fault mixed, {profile}", list(FAULTS), QUICK_MIXED, profile)
 
 
-@pytest.mark.parametrize("family", QUICK)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[] if name in QUICKEST else [pytest.mark.slow]) for name in QUICK]
+)
 def test_a_shop_lives_through_a_family_of_faults(open_shop: Make, evidence: Make, family: str) -> None:
     """The faults of one family may happen to any exchange of a session (G10)."""
     run_trials(open_shop, evidence, family, list(FAMILIES[family]), QUICK_TRIALS, "native")

@@ -232,8 +232,16 @@ function pricesAsOf(status) {
   const { products, promotions } = status.datasets;
   if (!products.synced_at) return null;
   const oldest = [products.synced_at, promotions.synced_at].filter(Boolean).sort()[0];
-  // A cycle that found nothing changed confirms what is here.
-  return [oldest, status.last_success_at ?? ""].sort()[1];
+  // A cycle that found nothing changed confirms what is here; one that may not fetch confirms nothing.
+  const confirms = !status.paused && !status.sync_windows.length;
+  return [oldest, (confirms && status.last_success_at) || ""].sort()[1];
+}
+
+function priceWords(status) {
+  if (status.paused) return t("fact.prices.paused");
+  const [next] = status.sync_windows;
+  if (next) return t("fact.prices.windows", next);
+  return t("fact.prices.counts", { count: status.datasets.products.count });
 }
 
 function facts(view) {
@@ -251,7 +259,7 @@ function facts(view) {
       aging(() => contactWords(status)),
     ),
     prices
-      ? fact("prices", clock(prices), status.paused ? t("fact.prices.paused") : t("fact.prices.counts", { count: status.datasets.products.count }))
+      ? fact("prices", clock(prices), priceWords(status))
       : fact("prices", t("fact.prices.none"), t("fact.prices.coming")),
     fact("today", money(today.net, today.currency), t("fact.today.sales", { count: sold })),
   ];

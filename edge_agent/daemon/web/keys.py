@@ -21,7 +21,7 @@ _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43,512}")
 _FOREIGN_BITS = stat.S_IRWXG | stat.S_IRWXO
 # Neither through a link, nor waiting at a pipe, that somebody planted in a shared home.
 _READING = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-_NEW_ONE = "Delete it and restart edge-agent run: a new one is made. Tills and pages must then read it again."
+_NEW_ONE = "Stop edge-agent run, delete it, and start it: a new one is made. Tills and pages must then read it again."
 
 
 class Keys:
@@ -53,8 +53,26 @@ class Keys:
         try:
             return cls(_read(path))
         except FileNotFoundError:
-            _make(path)
+            _make(path, secrets.token_urlsafe(TOKEN_BYTES).encode())
         return cls(_read(path))
+
+    def keep(self, home: Path) -> bool:
+        """Write the token again when its file is gone: tills read it, and nobody is at the keyboard.
+
+        Args:
+            home: the device's home.
+
+        Returns:
+            Whether it was gone. A file that holds something else stays.
+
+        Raises:
+            StoreBroken: it can't be written.
+        """
+        path = home / TOKEN_NAME
+        if os.path.lexists(path) or not home.is_dir():
+            return False
+        _make(path, self._token)
+        return True
 
     def _derived(self, purpose: str) -> str:
         digest = hmac.digest(self._token, f"edge-agent {purpose}".encode(), hashlib.sha256)
@@ -81,13 +99,13 @@ class Keys:
         return hmac.compare_digest(said.encode(errors="replace"), self._session.encode())
 
 
-def _make(path: Path) -> None:
-    """A fresh token, whole from the first moment anybody can see it; of two programs the first one's stays."""
+def _make(path: Path, token: bytes) -> None:
+    """A token's file, whole from the first moment anybody can see it; of two programs the first one's stays."""
     try:
         handle, name = tempfile.mkstemp(prefix=f"{TOKEN_NAME}.", dir=path.parent)  # made exclusively, 0600
         fresh = Path(name)
         with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n")
+            file.write(token + b"\n")
             file.flush()
             os.fsync(file.fileno())
         try:

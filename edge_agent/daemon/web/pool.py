@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -21,14 +22,27 @@ class Pools:
         self._recording = ThreadPoolExecutor(RECORDERS, thread_name_prefix="edge-agent-record")
         self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="edge-agent-read")
         self._heavy = asyncio.Semaphore(1)
+        self._since_s: dict[object, float] = {}  # of what waits or is done now
+
+    def busy_since_s(self) -> float | None:
+        """Since when the oldest work waits or is done, by the monotonic clock; None: there is none. For any thread."""
+        return min(tuple(self._since_s.values()), default=None)
+
+    async def _do(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        mark = object()
+        self._since_s[mark] = time.monotonic()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, work)
+        finally:
+            del self._since_s[mark]
 
     async def record(self, work: Callable[[], T]) -> T:
         """Do what records. It ends what it began, also when nobody waits for it any more (G1)."""
-        return await asyncio.get_running_loop().run_in_executor(self._recording, work)
+        return await self._do(self._recording, work)
 
     async def read(self, work: Callable[[], T]) -> T:
         """Do anything else with the databases."""
-        return await asyncio.get_running_loop().run_in_executor(self._reading, work)
+        return await self._do(self._reading, work)
 
     async def read_long(self, work: Callable[[], T]) -> T:
         """Do what takes seconds, such as a look through the whole catalogue; one at a time, the other readers go on."""

@@ -13,6 +13,7 @@ from edge_agent.daemon.web.problem import MEDIA_TYPE
 
 CONNECTIONS_MAX = 64  # far from the files that a process may open: the journal needs some
 KEEP_ALIVE_S = 75  # a till's connection pool lives longer than the pause between two sales
+IDLE_S_MIN = 1.0  # so long a connection is left alone, however many there are
 HEADER_DEADLINE_S = 10.0
 HEADER_BYTES_MAX = 16 * 1024
 
@@ -30,11 +31,13 @@ class Protocol(H11Protocol):
     """One connection. It is closed when its headers take too long, and refused when there are too many."""
 
     _refused = False
+    _heard_s = 0.0  # when something came last
     _half_a_head = False  # some of a request's headers have come
     _slow: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        if len(self.connections) >= CONNECTIONS_MAX:
+        self._heard_s = self.loop.time()
+        if len(self.connections) >= CONNECTIONS_MAX and not self._room_made():
             self._refused = True
             head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: {MEDIA_TYPE}\r\nconnection: close\r\n"
             transport.write(f"{head}retry-after: 1\r\ncontent-length: {len(_TOO_MANY)}\r\n\r\n".encode() + _TOO_MANY)
@@ -42,6 +45,18 @@ class Protocol(H11Protocol):
             return
         super().connection_made(transport)
         self._slow = self.loop.call_later(KEEP_ALIVE_S, self._close_idle)
+
+    def _room_made(self) -> bool:
+        """Let go the connection that has been idle longest: a till program that opens one for each request and closes
+        none must not lock itself out."""
+        before_s = self._heard_s - IDLE_S_MIN
+        others = [one for one in self.connections if isinstance(one, Protocol) and not one.transport.is_closing()]
+        if len(others) < CONNECTIONS_MAX:
+            return True
+        idle = [one for one in others if one._heard_s < before_s and not (one._is_at_work() or one._half_a_head)]
+        if idle:
+            min(idle, key=lambda one: one._heard_s).transport.close()
+        return bool(idle)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_slow()
@@ -51,6 +66,7 @@ class Protocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._heard_s = self.loop.time()
         super().data_received(data)
         if self._is_at_work():
             self._forget_slow()

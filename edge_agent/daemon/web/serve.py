@@ -69,6 +69,7 @@ class LocalServer:
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._fault: BaseException | None = None
+        self._unheard_since_s: float | None = None
 
     @property
     def port(self) -> int:
@@ -133,6 +134,20 @@ class LocalServer:
     def is_alive(self) -> bool:
         """Whether it serves."""
         return self._thread is not None and self._thread.is_alive()
+
+    def busy_since_s(self) -> float | None:
+        """Since when somebody waits for what does not come, by the monotonic clock: a till for its answer, or this for
+        a sign of life from the event loop. None: nobody does."""
+        loop = None if self._server is None else self._server.loop
+        if loop is not None and self._unheard_since_s is None:
+            self._unheard_since_s = time.monotonic()
+            with contextlib.suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(self._hear)
+        since_s = self._unheard_since_s, self._app.state.pools.busy_since_s()
+        return min((one for one in since_s if one is not None), default=None)
+
+    def _hear(self) -> None:
+        self._unheard_since_s = None
 
     def stop(self, deadline_s: float = 5.0) -> bool:
         """Take no more requests, answer those at hand, end the streams.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -171,6 +172,22 @@ def test_a_pages_cookie_is_for_this_browser_alone(api: Any) -> None:
     assert api.keys.page_key() not in cookie
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        'prefs={{"theme":"dark"}}; {}',
+        '{}; prefs={{"theme": "dark", "x": [1, 2]}}',
+        "flag; {}",
+        "a=1;; {}",
+        "n[o]=1; {}",
+    ],
+)
+def test_other_programs_cookies_lock_no_page_out(api: Any, others: str) -> None:
+    """A browser sends what any program on 127.0.0.1 has set, on whatever port, however odd."""
+    cookie = others.format(api.as_page()["Cookie"])
+    assert api.get("/v1/page", token=None, headers={"Cookie": cookie}).status == 200
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_a_pages_cookie_is_no_use_to_other_pages(api: Any, site: str) -> None:
     """Pages of other ports are the same site to a browser, which sends them the cookie: they are refused."""
@@ -300,6 +317,21 @@ def test_there_is_an_end_to_connections(api: Any, monkeypatch: pytest.MonkeyPatc
             assert second.recv(1) == b""
         first.sendall(head(api, "GET /v1/stock/x HTTP/1.1"))
         assert read_answer(first)[0] == 404
+
+
+def test_a_till_that_closes_nothing_is_not_locked_out(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that opens a connection for each request and leaves it: the one that was idle longest makes room."""
+    monkeypatch.setattr(protocol, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(protocol, "IDLE_S_MIN", 0.0)
+    with contextlib.ExitStack() as stack:
+        left = []
+        for _ in range(6):
+            left.append(stack.enter_context(api.raw()))
+            left[-1].sendall(head(api, "GET /v1/stock/x HTTP/1.1"))
+            assert read_answer(left[-1])[0] == 404
+        assert left[0].recv(1) == b""
+        left[-2].sendall(head(api, "GET /v1/stock/x HTTP/1.1"))
+        assert read_answer(left[-2])[0] == 404
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_what_is_no_token_is_refused(home_of: Path, content: bytes) -> None:
     path.chmod(0o600)
     with pytest.raises(StoreBroken, match="holds no token") as caught:
         Keys.of_home(home_of)
-    assert "restart edge-agent run" in caught.value.hint
+    assert "Stop edge-agent run, delete it" in caught.value.hint
 
 
 @posix
@@ -115,6 +115,20 @@ def test_a_deleted_token_is_made_anew(home_of: Path) -> None:
     new = Keys.of_home(home_of)
     assert not new.is_token(old.token)
     assert not new.is_session(old.session())
+
+
+def test_a_token_that_went_missing_is_written_again(home_of: Path) -> None:
+    """A till that starts meanwhile is not locked out: the same token, for its owner alone; another one stays."""
+    keys = Keys.of_home(home_of)
+    path = home_of / TOKEN_NAME
+    assert not keys.keep(home_of)
+    path.unlink()
+    assert keys.keep(home_of)
+    assert Keys.of_home(home_of).token == keys.token
+    assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_bytes(b"b" * 43)
+    assert not keys.keep(home_of)
+    assert path.read_bytes() == b"b" * 43
 
 
 @posix

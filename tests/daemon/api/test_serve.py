@@ -156,6 +156,39 @@ def test_a_sale_under_way_is_answered_before_it_stops(
     assert answers[0].status == 201
 
 
+def test_what_hangs_is_seen(
+    agent: Any, serve: Any, sale: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Any
+) -> None:
+    """A sale that gets no answer, or an event loop that stands still: since when is told, so that somebody acts."""
+    api = serve(agent)
+    go_on, record = threading.Event(), agent.record
+
+    def slow(draft: Any) -> Any:
+        go_on.wait(10)
+        return record(draft)
+
+    monkeypatch.setattr(agent, "record", slow)
+    caller = threading.Thread(target=lambda: api.post("/v1/sales", sale()))
+    caller.start()
+    pools, loop = api.server._app.state.pools, api.server._server.loop
+    wait_until(lambda: pools.busy_since_s() is not None)
+    since_s = pools.busy_since_s()
+    assert api.server.busy_since_s() == since_s
+    assert api.server.busy_since_s() == since_s
+    go_on.set()
+    caller.join()
+    wait_until(lambda: pools.busy_since_s() is None)
+
+    stands, moves = threading.Event(), threading.Event()
+    loop.call_soon_threadsafe(lambda: (stands.set(), moves.wait(10)))
+    assert stands.wait(10)
+    since_s = api.server.busy_since_s()
+    assert since_s is not None
+    assert api.server.busy_since_s() == since_s
+    moves.set()
+    wait_until(lambda: api.server._unheard_since_s is None)
+
+
 def test_a_till_that_hangs_up_has_sold(
     agent: Any, serve: Any, sale: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Any
 ) -> None:

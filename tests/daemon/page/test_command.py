@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,24 @@ from typer.testing import CliRunner
 
 from edge_agent.cli.app import app
 from edge_agent.cli.exits import Exit
-from edge_agent.presence import Presence, announce
+from edge_agent.presence import Presence, announce, one_daemon
 
 
 @pytest.fixture
-def running(shop: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def running(shop: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A daemon's page that announced itself."""
     home = shop.till.agent.home
     announce(home, Presence(1, shop.port, "", "0", "2026-11-21T00:00:00Z"))
     monkeypatch.setenv("EDGE_AGENT_HOME", str(home))
-    return shop
+    with one_daemon(home):
+        yield shop
+
+
+def test_a_killed_daemons_port_gets_no_key(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody holds the lock: whatever answers at the announced port is not ours to trust."""
+    announce(shop.till.agent.home, Presence(1, shop.port, "", "0", "2026-11-21T00:00:00Z"))
+    monkeypatch.setenv("EDGE_AGENT_HOME", str(shop.till.agent.home))
+    assert CliRunner().invoke(app, ["page", "--print"]).exit_code == Exit.FAILED
 
 
 def test_the_address(running: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edge_agent.domain.today import Sum
+from edge_agent.timekeeper import Timekeeper
 from edge_agent.today import shop_view
 
 
@@ -87,11 +88,12 @@ def test_no_stock_figures_are_not_zero(baseline_till: Any) -> None:
     assert view(baseline_till.agent)["low_stock"]["total"] is None
 
 
-def test_promotions_that_run_and_that_come(till: Any) -> None:
+def test_promotions_that_run_and_that_come(till: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs now, until when, and whose hours begin later on this business day."""
     world = till.office.world
     local, _ = till.agent.catalog.local_time()
-    till.clock.shift_s += (dt.datetime.combine(local.date(), dt.time(12), local.tzinfo) - local).total_seconds()
+    noon = dt.datetime.combine(local.date(), dt.time(12), local.tzinfo)
+    monkeypatch.setattr(Timekeeper, "now", lambda _: noon.astimezone(dt.UTC))  # whatever head office's clock says
     world.edit("promotions", till.deal, validity={"time_start": "10:00", "time_end": "14:00"})
     row = world.get("promotions", till.deal)
     world.upsert(
