@@ -23,6 +23,26 @@ CONTRACT = Path(__file__).parent / "contract"
 WAIT_S_MAX = 20.0
 
 
+CASES_QUICK = 4  # of a family of costly cases; the others run in ``make check``
+COSTLY = frozenset({"till", "baseline_till", "agent", "office", "head_office", "make_till", "make_office", "device"})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test with many cases that each start a head office or a device, a few, spread evenly, are quick."""
+    families: dict[tuple[Path, str], list[pytest.Item]] = {}
+    for item in items:
+        costly = COSTLY & set(getattr(item, "fixturenames", ()))
+        if costly and hasattr(item, "callspec") and item.get_closest_marker("slow") is None:
+            families.setdefault((item.path, getattr(item, "originalname", item.name)), []).append(item)
+    for cases in families.values():
+        if len(cases) > CASES_QUICK:
+            kept = {number * (len(cases) - 1) // (CASES_QUICK - 1) for number in range(CASES_QUICK)}
+            for number, case in enumerate(cases):
+                if number not in kept:
+                    case.add_marker(pytest.mark.slow)
+
+
 class FakeClock(Clock):
     """Real time moved on by hand. The dice show 0, so that no test waits for jitter between quick retries."""
 

@@ -11,8 +11,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that this terminal has no letters for must not end a command
             stream.reconfigure(errors="replace")
+    code: int | str | None
     try:
-        code = _run(sys.argv[1:])
+        try:
+            code = _run(sys.argv[1:])
+        except SystemExit as end:  # as the parser ends a command: what was printed is still to be written
+            code = end.code
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our words has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
