@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from edge_agent.errors import StoreBroken
 
 LOOK_EVERY_S = 0.5
+QUIET_S = 60.0  # after so long without a change
+LOOK_QUIET_S = 2.0  # a look each so many seconds does: a wake-up costs a busy till half a millisecond
 _log = logging.getLogger("edge_agent")
 _Signature = tuple[tuple[int, int] | None, ...]
 
@@ -47,10 +50,12 @@ class JournalWatch:
 
     def _run(self) -> None:
         signature, newest = self._signature(), self._look(None)
-        while not self._stopping.wait(LOOK_EVERY_S):
+        moved_s = time.monotonic()
+        while not self._stopping.wait(LOOK_EVERY_S if time.monotonic() - moved_s < QUIET_S else LOOK_QUIET_S):
             before, signature = signature, self._signature()
             if signature == before:
                 continue
+            moved_s = time.monotonic()
             last, newest = newest, self._look(newest)
             if newest != last:
                 self._tell()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from tests.fortnight.play import Books, Fortnight
-from tests.fortnight.report import STEADY_MB_MAX, memory
+from tests.fortnight.report import may_grow_mb, memory
 
 REQUESTS_AN_HOUR_MAX = 300
 LOG_LINES_A_DAY_MAX = 250
@@ -42,7 +42,7 @@ def must_be_looked_at(play: Fortnight) -> bool:
 def _figures(play: Fortnight) -> list[str]:
     found = []
     first, before, last, after = memory(play)
-    if after - before > STEADY_MB_MAX:
+    if after - before > may_grow_mb(play):
         found.append(f"the daemon grew from {before:.1f} MB on day {first} to {after:.1f} MB on day {last}")
     for day in play.days:
         if day.requests_hour_max > REQUESTS_AN_HOUR_MAX:

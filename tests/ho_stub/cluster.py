@@ -55,7 +55,7 @@ class Cluster:
         """Serve; after `stop()` on the same port again."""
         options = (
             f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{self._folder}' -c fsync=off "
-            "-c full_page_writes=off -c synchronous_commit=off -c autovacuum=off -c jit=off"
+            "-c full_page_writes=off -c autovacuum=off -c jit=off"
         )
         self._run("pg_ctl", "-D", self._data, "-w", "-l", self._folder / "log", "-o", options, "start")
 
