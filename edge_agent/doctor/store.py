@@ -10,8 +10,7 @@ from pathlib import Path
 
 from edge_agent.doctor.check import Check, Device, counted
 from edge_agent.errors import StoreBroken
-from edge_agent.presence import LOCK_NAME as DAEMON_LOCK_NAME
-from edge_agent.presence import find
+from edge_agent.presence import find, lives
 from edge_agent.status import age_text
 from edge_agent.storage import engine, look
 from edge_agent.storage.aside import damaged_files
@@ -239,7 +238,7 @@ def syncing(device: Device) -> Check:
 
 def local_port(device: Device) -> Check:
     """Whether the daemon has its port, for the status page and for tills that sell through it."""
-    there = find(device.folder) if _is_held(device.folder / DAEMON_LOCK_NAME) else None
+    there = find(device.folder) if lives(device.folder) else None
     wanted = device.settings.local_port if device.settings else 0
     if there is None or not wanted:
         return Check("local port", "fine", "Nothing serves the status page here now, and nothing has to.")
